@@ -1,0 +1,7 @@
+"""`python -m stembridge` is the command `stembridge`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,268 @@
+"""`stembridge presets`: the list, one in full, and moving them in and out."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .common import HelpFormatter, add_json_argument, add_verb, console_out, print_json
+
+if TYPE_CHECKING:
+    from ..presets import Preset, PresetEntry
+
+_EPILOG = """examples:
+  stembridge presets list
+  stembridge presets show karaoke
+  stembridge presets save "my dog" --example bark1.wav --example bark2.wav
+  stembridge presets save quiet-drums --from practice-drums --target-gain -12
+  stembridge presets export quiet-drums ~/Desktop
+  stembridge presets export --all backup/
+  stembridge presets import ~/Downloads/organ.preset
+
+A preset of yours wins over a factory preset of the same name; the list says so.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = add_verb(
+        subparsers, "presets", "list, show, save, import and export presets", epilog=_EPILOG
+    )
+    parser.formatter_class = HelpFormatter
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+
+    listed = actions.add_parser("list", help="all presets, yours first")
+    add_json_argument(listed)
+
+    show = actions.add_parser("show", help="one preset as its file's text")
+    show.add_argument("preset", metavar="NAME", help="a name or a file")
+
+    save = actions.add_parser("save", help="save prompts and settings as a preset of yours")
+    save.add_argument("name", metavar="NAME")
+    save.add_argument("--from", dest="base", metavar="NAME", help="start from this preset")
+    save.add_argument("--keep", action="append", default=[], metavar="TEXT")
+    save.add_argument("--remove", action="append", default=[], metavar="TEXT")
+    save.add_argument("--example", action="append", default=[], metavar="CLIP")
+    save.add_argument("--separator", metavar="NAME")
+    save.add_argument("-m", "--mode", choices=("live", "mix", "render"))
+    save.add_argument("--output", choices=("target", "remainder", "mix"))
+    for side in ("target", "remainder"):
+        save.add_argument(f"--{side}-gain", type=float, metavar="DB", help="-inf turns it off")
+    for text in ("group", "description", "author", "licence"):
+        save.add_argument(f"--{text}", metavar="TEXT")
+    _add_overwrite(save)
+
+    into = actions.add_parser("import", help="check preset files and copy them to yours")
+    into.add_argument("files", nargs="+", metavar="FILE")
+    _add_overwrite(into)
+
+    out = actions.add_parser("export", help="write a preset to a file that stands alone")
+    out.add_argument("words", nargs="*", metavar="NAME… PLACE", help="names, then file or folder")
+    out.add_argument("--all", action="store_true", help="all of yours, into the folder PLACE")
+    _add_overwrite(out)
+
+    delete = actions.add_parser("delete", help="delete a preset of yours")
+    delete.add_argument("name", metavar="NAME")
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    action = {
+        None: _list,
+        "list": _list,
+        "show": _show,
+        "save": _save,
+        "import": _import,
+        "export": _export,
+        "delete": _delete,
+    }[args.action]
+    return action(args)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from ..presets import list_presets, user_folder
+
+    entries = list_presets()
+    if getattr(args, "json", False):
+        print_json({"user_folder": str(user_folder()), "presets": [_row(e) for e in entries]})
+        return 0
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("preset", "", "what it does"):
+        table.add_column(heading)
+    section = None
+    for entry in entries:
+        group = entry.preset.group if entry.preset else "Broken"
+        heading = (entry.origin, group)
+        if heading != section:
+            section = heading
+            owner = "Yours" if entry.origin == "user" else "Factory"
+            table.add_row("", "", "")
+            table.add_row(
+                f"[bold cyan]{escape(owner + (f': {group}' if group else ''))}[/]", "", ""
+            )
+        table.add_row(escape(entry.slug), _state(entry), _about(entry))
+    out = console_out()
+    out.print(table)
+    out.print(f"\n[dim]Yours lie in {escape(str(user_folder()))}[/]")
+    return 0
+
+
+def _state(entry: PresetEntry) -> str:
+    if entry.error:
+        return "[red]broken[/]"
+    if entry.shadows:
+        return "[yellow]replaces factory[/]"
+    if entry.hidden:
+        return "[dim]replaced by yours[/]"
+    return f"[dim]{entry.preset.separator}[/]" if entry.preset else ""
+
+
+def _about(entry: PresetEntry) -> str:
+    from rich.markup import escape
+
+    if entry.preset is None:
+        return f"[red]{escape(entry.error)}[/]"
+    return escape(entry.preset.description.partition("\n")[0] or prompt_words(entry.preset))
+
+
+def prompt_words(preset: Preset) -> str:
+    """The prompts in a few words: "keep a dog, 2 clips; remove rain"."""
+    from ..prompts import ExamplePrompt, NamePrompt, TextPrompt
+
+    sides = []
+    for side in ("keep", "remove"):
+        words = []
+        for prompt in getattr(preset, side):
+            if isinstance(prompt, NamePrompt):
+                words.append(prompt.name)
+            elif isinstance(prompt, TextPrompt):
+                words.append(prompt.text)
+            elif isinstance(prompt, ExamplePrompt):
+                count = len(prompt.clips)
+                words.append(f"{count} clip{'s' if count != 1 else ''}")
+            else:
+                words.append(prompt.label)
+        if words:
+            sides.append(f"{side} {', '.join(words)}")
+    return "; ".join(sides)
+
+
+def _row(entry: PresetEntry) -> dict[str, Any]:
+    preset = entry.preset
+    return {
+        "name": entry.name,
+        "slug": entry.slug,
+        "origin": entry.origin,
+        "path": str(entry.path),
+        "replaces_factory": entry.shadows,
+        "replaced_by_user": entry.hidden,
+        "error": entry.error or None,
+        "group": preset.group if preset else "",
+        "description": preset.description if preset else "",
+        "separator": preset.separator if preset else None,
+        "prompts": prompt_words(preset) if preset else "",
+    }
+
+
+def _show(args: argparse.Namespace) -> int:
+    from ..presets import dumps, load_preset
+
+    print(dumps(load_preset(args.preset)), end="")
+    return 0
+
+
+def _save(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from ..errors import PresetError
+    from ..presets import load_preset, save_preset
+    from .prompting import prompted_preset
+
+    changes: dict[str, Any] = {
+        "name": args.name,
+        "mode": args.mode,
+        "output": args.output,
+        "target_gain_db": args.target_gain,
+        "remainder_gain_db": args.remainder_gain,
+        **{text: getattr(args, text) for text in ("group", "description", "author", "licence")},
+    }
+    changes = {key: value for key, value in changes.items() if value is not None}
+    prompted = args.keep or args.remove or args.example
+    if not prompted and not args.base:
+        raise PresetError(
+            "Nothing to save. Say what to keep (--keep, --remove, --example), or start from a "
+            "preset: --from vocals"
+        )
+    if prompted:
+        preset = prompted_preset(
+            args.keep, args.remove, args.example, args.separator, name=args.name
+        )
+        if args.base:
+            base = load_preset(args.base)
+            preset = replace(
+                base, keep=preset.keep, remove=preset.remove, separator=preset.separator
+            )
+    else:
+        preset = load_preset(args.base)
+        if args.separator:
+            changes["separator"] = args.separator
+        if preset.source.startswith("factory") and not {"author", "licence"} & changes.keys():
+            changes |= {"author": "", "licence": ""}
+    preset = replace(preset, source="", **changes)
+    _say(f"Saved {save_preset(preset, args.overwrite)}")
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    import sys
+
+    from ..errors import PresetError
+    from ..presets import import_preset
+
+    failed = 0
+    for path in args.files:
+        try:
+            _say(f"Imported {import_preset(path, args.overwrite)}")
+        except PresetError as error:
+            failed += 1
+            print(f"stembridge: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ..errors import PresetError
+    from ..presets import export_preset, list_presets
+
+    *names, place = args.words or [""]
+    if args.all:
+        names += [e.slug for e in list_presets() if e.origin == "user" and e.preset]
+    if not place or (not names and not args.all):
+        raise PresetError("Name the preset and the place: stembridge presets export NAME PLACE")
+    if not names:
+        raise PresetError("You have no presets yet. Make one with: stembridge presets save")
+    if args.all or len(names) > 1:
+        try:
+            Path(place).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PresetError(f"{place} cannot be a folder ({error.strerror}).") from None
+    for name in names:
+        _say(f"Exported {export_preset(name, place, args.overwrite)}")
+    return 0
+
+
+def _delete(args: argparse.Namespace) -> int:
+    from ..presets import delete_preset
+
+    _say(f"Deleted {delete_preset(args.name)}")
+    return 0
+
+
+def _say(text: str) -> None:
+    console_out().print(text, markup=False, soft_wrap=True)

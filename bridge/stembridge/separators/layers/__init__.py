@@ -1,0 +1,1 @@
+"""Shared network modules of the separators."""

@@ -1,0 +1,156 @@
+"""A packed U-Net over endless time: every column of every level computed once and kept.
+
+The published code cuts a song into windows of 512 frames and borders each with zeros. Run
+over the whole song at once the same convolutions need no cuts at all, and since each
+reaches only a few columns to either side, the song may arrive in pieces: a level keeps
+the columns that its next convolution still needs.
+
+    frames  ──d.0──> kept 1..4 columns ──d.1──> …  ──d.5──> deepest columns (1 per 64 frames)
+    masks   <─last── kept 2 columns <──u.5── …     <──u.0──────┘    (skips wait in between)
+
+Invariants:
+- The result is that of ONE window over everything pushed since the start, zeros before and
+  after it; there are no borders inside, so no seams.
+- A frame's mask needs 256 later frames (5.9 s): pushed in multiples of 64 less one first
+  frame, `frames - 256` masks have come back. `finish` returns the rest.
+- A mask does not depend on frames more than `REACH` away, so a run may start late.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .unet import BINS, DOWN_CHANNELS, FRAME_MULTIPLE, STEPS, UP_CHANNELS
+from .unet_packed import Affines, PackedUNet
+
+LOOKAHEAD_FRAMES = 256
+REACH_FRAMES = 256
+"""No mask depends on frames farther away than this, to either side."""
+
+
+class GridRun:
+    """One network's pass over one mixture, or over the prompts that share it.
+
+    Args:
+        network: packed weights.
+        affines: norm and FiLM of the results (one row, or one per prompt).
+        rows: results wanted, that is prompts; 1 for a plain network.
+    """
+
+    def __init__(self, network: PackedUNet, affines: Affines, rows: int = 1) -> None:
+        self._net = network
+        self._affines = affines
+        self._rows = rows
+        # Columns that the next convolution of each level still needs; a zero border first.
+        self._down = [
+            torch.zeros(self._down_rows, 1, (BINS >> step) + 3, channels, dtype=network.dtype)
+            for step, channels in enumerate(DOWN_CHANNELS[:-1])
+        ]
+        self._skips: list[list[Tensor]] = [[] for _ in range(STEPS - 1)]
+        self._up = [
+            torch.zeros(rows, 1, BINS >> (STEPS - step), channels, dtype=network.dtype)
+            for step, channels in enumerate(_up_inputs())
+        ]
+        self._top = torch.zeros(rows, 3, BINS, 1)
+
+    @property
+    def _down_rows(self) -> int:
+        return self._rows if self._net.condition == "all" else 1
+
+    def push(self, magnitudes: Tensor, last: bool = False) -> Tensor:
+        """Frames in, the masks that are final out.
+
+        Args:
+            magnitudes: float32 `(frames, BINS, 2)`.
+            last: nothing follows; all frames together must be a multiple of 64.
+
+        Returns: float32 `(rows, masks, BINS, 2)`.
+        """
+        columns = magnitudes[None].expand(self._down_rows, *magnitudes.shape)
+        for step in range(STEPS):
+            raw = self._push_down(step, columns, last)
+            if step < STEPS - 1:
+                self._skips[step].append(raw)
+            columns = raw
+        for step in range(STEPS):
+            columns = self._push_up(step, columns, last)
+        return self._push_top(columns, last)
+
+    def _push_down(self, step: int, columns: Tensor, last: bool) -> Tensor:
+        bins, count = BINS >> step, columns.shape[1]
+        kept = self._down[step]
+        held = kept.shape[1]
+        total = held + count + (2 if last else 0)
+        buffer = self._net.down_buffer(columns.shape[0], step, total, columns.shape[3])
+        buffer[:, :held] = kept
+        inside = buffer[:, held : held + count, 1 : bins + 1]
+        if step == 0:
+            inside.copy_(columns)
+        elif count:
+            self._net.activate(step - 1, columns, self._affines, inside)
+        if last:
+            buffer[:, -2:] = 0
+        outputs = max(0, (total - 3) // 2)
+        self._down[step] = buffer[:, 2 * outputs :].clone()
+        if not outputs:
+            return buffer.new_zeros(columns.shape[0], 0, bins // 2, DOWN_CHANNELS[step + 1])
+        return self._net.down(step, buffer[:, : 2 * outputs + 3])
+
+    def _push_up(self, step: int, columns: Tensor, last: bool) -> Tensor:
+        net, kept = self._net, self._up[step]
+        held, count = kept.shape[1], columns.shape[1]
+        total = held + count + (1 if last else 0)
+        buffer = kept.new_empty(self._rows, total, *kept.shape[2:])
+        buffer[:, :held] = kept
+        if step == 0:
+            buffer[:, held : held + count] = columns
+        else:
+            skip = self._take_skip(STEPS - 1 - step, count)
+            buffer[:, held : held + count, :, : skip.shape[3]] = skip
+            buffer[:, held : held + count, :, skip.shape[3] :] = columns
+        if last:
+            buffer[:, -1:] = 0
+        pairs = max(0, total - 2)
+        self._up[step] = buffer[:, pairs:].clone()
+        top = step == STEPS - 1
+        out = torch.empty(
+            self._rows,
+            2 * pairs,
+            2 * kept.shape[2],
+            UP_CHANNELS[step],
+            dtype=torch.float32 if top else net.dtype,
+        )
+        if pairs:
+            net.up(step, buffer, self._affines, out[:, 0::2], out[:, 1::2])
+        return out
+
+    def _take_skip(self, level: int, count: int) -> Tensor:
+        waiting = torch.cat(self._skips[level], dim=1)
+        self._skips[level] = [waiting[:, count:]]
+        return waiting[:, :count]
+
+    def _push_top(self, columns: Tensor, last: bool) -> Tensor:
+        parts = [self._top, columns]
+        if last:
+            parts.append(columns.new_zeros(self._rows, 3, BINS, 1))
+        buffer = torch.cat(parts, dim=1)
+        masks = max(0, buffer.shape[1] - 6)
+        self._top = buffer[:, masks:].clone()
+        if not masks:
+            return buffer.new_zeros(self._rows, 0, BINS, 2)
+        return self._net.last(buffer)
+
+
+def _up_inputs() -> tuple[int, ...]:
+    """Channels that each up step reads: the step before, and the skip."""
+    skips = DOWN_CHANNELS[-2:0:-1]
+    return (
+        DOWN_CHANNELS[-1],
+        *(up + skip for up, skip in zip(UP_CHANNELS[:-1], skips, strict=True)),
+    )
+
+
+def padded_frames(frames: int) -> int:
+    """The next multiple of 64: how many frames a finished run must have had."""
+    return -(-frames // FRAME_MULTIPLE) * FRAME_MULTIPLE

@@ -1,0 +1,77 @@
+"""Spectra in and stems out, hop by hop: the 4096/1024 transform of the U-Net's streams.
+
+Frame `f` is centred at sample `1024 f`, as in the published code, and spans 2048 samples to
+either side. Three quarters of every window overlap its neighbours, and a periodic Hann
+window applied on the way in and out sums to exactly 1.5, so a mask of ones returns the
+input. Frame -1 still holds the first 1023 samples; it exists here and nowhere else.
+
+    step k brings samples [kS, (k+1)S), S = 1024 H, and finishes the frames
+    kH - 1 … (k+1)H - 2; after frame f is added, samples below 1024 (f - 1) are final.
+
+Invariants: pure bookkeeping and FFTs, no network; zeros in give exact zeros out.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .unet import BINS
+
+WINDOW_SAMPLES = 4096
+HOP_SAMPLES = 1024
+SPECTRUM_BINS = WINDOW_SAMPLES // 2 + 1
+OVERLAP_SAMPLES = WINDOW_SAMPLES - HOP_SAMPLES
+"""What a step keeps of its past, and how far synthesis lags behind the newest frame."""
+_OVERLAP_SUM = 1.5
+
+
+class Analysis:
+    """Steps of samples to complex spectra. Delay: none beyond the window itself.
+
+    Args:
+        channels: of the audio.
+        step_samples: samples per `push`, a multiple of `HOP_SAMPLES`.
+    """
+
+    def __init__(self, channels: int, step_samples: int) -> None:
+        self._window = torch.hann_window(WINDOW_SAMPLES)
+        self._tail = torch.zeros(channels, OVERLAP_SAMPLES)
+        self._step = step_samples
+
+    def push(self, step: Tensor) -> Tensor:
+        """`(channels, step_samples)` to complex `(channels, frames, SPECTRUM_BINS)`."""
+        if step.shape[1] != self._step:
+            raise ValueError(f"a step has {self._step} samples, not {step.shape[1]}")
+        span = torch.cat([self._tail, step], dim=1)
+        self._tail = span[:, -OVERLAP_SAMPLES:].clone()
+        frames = span.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
+        return torch.fft.rfft(frames * self._window)
+
+
+class Synthesis:
+    """Masked spectra back to samples by overlap and add. Lags the newest frame by 3072.
+
+    The first three hops belong to times before the input began; the stream drops them.
+    """
+
+    def __init__(self, *shape: int) -> None:
+        self._window = torch.hann_window(WINDOW_SAMPLES) / _OVERLAP_SUM
+        self._sum = torch.zeros(*shape, OVERLAP_SAMPLES)
+
+    def push(self, spectra: Tensor) -> Tensor:
+        """Complex `(…, frames, SPECTRUM_BINS)` to `(…, frames * HOP_SAMPLES)`."""
+        pieces = torch.fft.irfft(spectra, n=WINDOW_SAMPLES).mul_(self._window)
+        frames = pieces.shape[-2]
+        out = pieces.new_zeros(*pieces.shape[:-2], frames * HOP_SAMPLES + OVERLAP_SAMPLES)
+        out[..., :OVERLAP_SAMPLES] = self._sum
+        for frame in range(frames):
+            start = frame * HOP_SAMPLES
+            out[..., start : start + WINDOW_SAMPLES] += pieces[..., frame, :]
+        self._sum = out[..., frames * HOP_SAMPLES :].clone()
+        return out[..., : frames * HOP_SAMPLES]
+
+
+def magnitudes_of(spectra: Tensor) -> Tensor:
+    """What the network sees: `(channels, frames, SPECTRUM_BINS)` to `(frames, BINS, channels)`."""
+    return spectra[:, :, :BINS].abs().permute(1, 2, 0).contiguous()

@@ -1,0 +1,160 @@
+"""One window of frames through a packed U-Net, as the published code runs it.
+
+A window of `T` frames (a multiple of 64) is bordered by zeros at every level. Often only
+a few of its frames are wanted: a stream runs a window of the newest frames for the sake
+of the last ones. The way up then needs, level by level, only the columns that reach those
+frames, which halves the work.
+
+Invariants: the wanted frames equal those of the whole window; equal inputs and shapes
+give equal bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .unet import BINS, DOWN_CHANNELS, FRAME_MULTIPLE, STEPS, UP_CHANNELS
+from .unet_packed import Affines, PackedUNet
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Columns of one level of the way up, as `first, stop` over the window's own columns."""
+
+    buffer: tuple[int, int]
+    """Held in the buffer: even bounds, may reach over the window's ends (zeros there)."""
+    read: tuple[int, int]
+    """Read by the transposed convolution, the border column on each side included."""
+    total: int
+    """Columns that the window has at this level."""
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """The part of `buffer` that lies inside the window."""
+        return max(0, self.buffer[0]), min(self.total, self.buffer[1])
+
+
+@lru_cache(maxsize=64)
+def _plan(frames: int, first: int, stop: int) -> tuple[_Level, ...]:
+    """What each up step reads, deepest first, then the columns before the last layer."""
+    levels: list[_Level] = []
+    # The last layer reads three columns to either side.
+    low, high = first - 3, stop + 3
+    levels.append(_even_level(low, high, frames))
+    for step in range(1, STEPS + 1):
+        below = levels[-1].held
+        # Output columns 2n, 2n + 1 read the columns n - 1 to n + 1.
+        levels.append(_even_level(below[0] // 2 - 1, below[1] // 2 + 1, frames >> step))
+    return tuple(reversed(levels))
+
+
+def _even_level(low: int, high: int, total: int) -> _Level:
+    return _Level((low - low % 2, high + high % 2), (low, high), total)
+
+
+def run_window(
+    network: PackedUNet,
+    magnitudes: Tensor,
+    affines: Affines,
+    first: int = 0,
+    stop: int | None = None,
+    spread: Tensor | None = None,
+) -> Tensor:
+    """The masks of frames `first` to `stop` of a window.
+
+    Args:
+        magnitudes: float32 `(batch, frames, BINS, 2)`, frames a multiple of 64.
+        affines: of the batch, or of the spread batch.
+        spread: indices into the batch, one per wanted result, where several prompts share
+            one encoding ("decoder" networks) or one input ("all").
+
+    Returns: float32 `(batch or len(spread), stop - first, BINS, 2)` in 0..1.
+    """
+    frames = magnitudes.shape[1]
+    stop = frames if stop is None else stop
+    if frames % FRAME_MULTIPLE or magnitudes.shape[2] != BINS:
+        raise ValueError(f"a window is (batch, multiple of 64, {BINS}, 2)")
+    if spread is not None and network.condition != "decoder":
+        magnitudes, spread = magnitudes[spread], None
+    plan = _plan(frames, first, stop)
+    skips = _run_down(network, magnitudes, affines, plan)
+    if spread is not None:
+        skips = [skip[spread] for skip in skips]
+    return _run_up(network, skips, affines, plan)
+
+
+def _run_down(
+    network: PackedUNet, magnitudes: Tensor, affines: Affines, plan: tuple[_Level, ...]
+) -> list[Tensor]:
+    """The skips, each cut to the columns that the way up holds; the deepest one whole."""
+    batch, frames = magnitudes.shape[:2]
+    buffer = network.down_buffer(batch, 0, frames + 3, DOWN_CHANNELS[0])
+    buffer[:, :1] = 0
+    buffer[:, frames + 1 :] = 0
+    buffer[:, 1 : frames + 1, 1 : BINS + 1] = magnitudes
+    skips: list[Tensor] = []
+    for step in range(STEPS):
+        raw = network.down(step, buffer)
+        frames, bins = raw.shape[1:3]
+        low, high = plan[STEPS - 1 - step].held
+        skips.append(raw[:, low:high])
+        if step < STEPS - 1:
+            buffer = network.down_buffer(batch, step + 1, frames + 3, raw.shape[3])
+            buffer[:, :1] = 0
+            buffer[:, frames + 1 :] = 0
+            network.activate(step, raw, affines, buffer[:, 1 : frames + 1, 1 : bins + 1])
+    return skips
+
+
+def _run_up(
+    network: PackedUNet, skips: list[Tensor], affines: Affines, plan: tuple[_Level, ...]
+) -> Tensor:
+    batch = skips[0].shape[0]
+    buffer = _bordered(network, plan[0], batch, BINS >> STEPS, DOWN_CHANNELS[-1])
+    start = plan[0].held[0] - plan[0].buffer[0]
+    buffer[:, start : start + skips[-1].shape[1]] = skips[-1]
+    for step in range(STEPS):
+        here, there = plan[step], plan[step + 1]
+        skip = skips[STEPS - 2 - step] if step < STEPS - 1 else None
+        offset = 0 if skip is None else skip.shape[3]
+        top = skip is None
+        after = _bordered(
+            network,
+            there,
+            batch,
+            BINS >> (STEPS - 1 - step),
+            offset + UP_CHANNELS[step],
+            dtype=torch.float32 if top else None,
+        )
+        low, high = there.held
+        start = low - there.buffer[0]
+        inside = after[:, start : start + high - low]
+        if skip is not None:
+            inside[..., :offset] = skip
+        reading = buffer[:, here.read[0] - here.buffer[0] : here.read[1] - here.buffer[0]]
+        network.up(step, reading, affines, inside[:, 0::2, :, offset:], inside[:, 1::2, :, offset:])
+        buffer = after
+    top_level = plan[-1]
+    low = top_level.read[0] - top_level.buffer[0]
+    return network.last(buffer[:, low : low + top_level.read[1] - top_level.read[0]])
+
+
+def _bordered(
+    network: PackedUNet,
+    level: _Level,
+    batch: int,
+    bins: int,
+    channels: int,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """A buffer for `level`, zero outside the window, not yet filled inside."""
+    low, high = level.buffer
+    buffer = torch.empty(batch, high - low, bins, channels, dtype=dtype or network.dtype)
+    inside_low, inside_high = level.held
+    buffer[:, : inside_low - low] = 0
+    buffer[:, inside_high - low :] = 0
+    return buffer

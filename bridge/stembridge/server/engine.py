@@ -1,0 +1,293 @@
+"""The threads that separate: one that sleeps until input is here, a few that work it off.
+
+    rings ──wait_any──> waiter ──ready──> workers: pull … advance (one network call) … deliver
+                           ^                                   |
+                           └──────────── next position <───────┘
+
+Sessions of one separator whose steps are due together go through the network together
+(`separator.advance`), earliest deadline first: the worker takes the most urgent session and
+adds others of the same separator as long as the batch, by what batches have cost so far,
+ends before the first deadline. A session that gets no input is one position in the
+waiter's list and costs nothing.
+
+Invariants: a session is waiting, ready, or in one worker's hands, never two of these; a
+session that fails is put into its error state and the others play on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import LinkError, StembridgeError
+from .log import LOGGER, event
+from .session import Session
+
+MOST_IN_BATCH = 16
+GATHER_SECONDS = 0.002
+"""How long a due step may wait for steps of other sessions, if there is slack."""
+_AVERAGE = 0.1
+_WINDOW_SECONDS = 3.0
+
+WaitAny = Callable[[Sequence[Any], Sequence[int], float], list[int]]
+
+
+class Load:
+    """Busy seconds and batch sizes over the last seconds. Safe from several threads."""
+
+    def __init__(self) -> None:
+        self._turns: deque[tuple[float, float, int]] = deque(maxlen=4096)
+        self._lock = threading.Lock()
+
+    def add(self, busy_seconds: float, sessions: int) -> None:
+        with self._lock:
+            self._turns.append((time.monotonic(), busy_seconds, sessions))
+
+    def read(self) -> tuple[float, float]:
+        """Cores used and mean sessions in a batch."""
+        since = time.monotonic() - _WINDOW_SECONDS
+        with self._lock:
+            recent = [turn for turn in self._turns if turn[0] > since]
+        if not recent:
+            return 0.0, 0.0
+        busy = sum(turn[1] for turn in recent) / _WINDOW_SECONDS
+        return busy, sum(turn[2] for turn in recent) / len(recent)
+
+
+class Engine:
+    """Runs the turns of all sessions between `start` and `close`.
+
+    Args:
+        workers: threads that separate.
+        wait_any: `_native.wait_any`; blocks until a link has what its session waits for.
+        batching: False runs every session alone (to measure what batching gives).
+    """
+
+    def __init__(self, workers: int, wait_any: WaitAny, *, batching: bool = True) -> None:
+        self.batching = batching
+        self.load = Load()
+        self._wait_any = wait_any
+        self._changed = threading.Condition()
+        self._waiting: dict[str, Session] = {}
+        self._ready: list[Session] = []
+        self._asleep_on: list[Session] = []
+        self._interrupted = False
+        self._working: set[str] = set()
+        self._closing = False
+        self._cost_seconds: dict[int, float] = {}
+        self._threads = [
+            threading.Thread(target=self._work, name=f"stembridge-work-{i}", daemon=True)
+            for i in range(workers)
+        ]
+        self._threads.append(
+            threading.Thread(target=self._wait, name="stembridge-wait", daemon=True)
+        )
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop all threads; sessions stay with their owner."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._interrupt()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def add(self, session: Session) -> None:
+        with self._changed:
+            self._make_ready(session)
+            self._changed.notify_all()
+
+    def remove(self, session: Session) -> None:
+        """Returns when no worker holds the session any more."""
+        with self._changed:
+            session.ended = True
+            self._waiting.pop(session.id, None)
+            if session in self._ready:
+                self._ready.remove(session)
+            self._changed.wait_for(lambda: session.id not in self._working)
+        self._interrupt()
+
+    def poke(self, session: Session) -> None:
+        """Give the session a turn although it waits: its preset or bypass changed."""
+        with self._changed:
+            if self._waiting.pop(session.id, None) is not None:
+                self._make_ready(session)
+                self._changed.notify_all()
+
+    # -- the waiter ------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        while True:
+            with self._changed:
+                self._asleep_on = []
+                self._interrupted = False
+                if self._closing:
+                    return
+                sessions = list(self._waiting.values())
+                if not sessions:
+                    self._changed.wait(0.5)
+                    continue
+                positions = [session.wait_position for session in sessions]
+                self._asleep_on = sessions
+            try:
+                woken = self._wait_any([s.link for s in sessions], positions, 0.5)
+            except Exception as error:  # a link was closed at this moment
+                event("Waiting for links failed", level=logging.DEBUG, reason=error)
+                time.sleep(0.005)
+                continue
+            with self._changed:
+                for index in woken:
+                    session = sessions[index]
+                    if index == 0 and self._interrupted:
+                        # It names the interrupted link, too; if that has work it will again.
+                        self._interrupted = False
+                    elif self._waiting.get(session.id) is session:
+                        del self._waiting[session.id]
+                        self._make_ready(session)
+                if self._ready:
+                    self._changed.notify_all()
+
+    def _interrupt(self) -> None:
+        """End a running wait_any, so that it sees the present list."""
+        with self._changed:
+            if not self._asleep_on or self._interrupted:
+                return
+            self._interrupted = True
+            with contextlib.suppress(LinkError):
+                self._asleep_on[0].link.interrupt()
+
+    # -- the workers -----------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            batch = self._take_batch()
+            if not batch:
+                return
+            began = time.monotonic()
+            try:
+                self._turn(batch)
+            except Exception as error:  # whatever it is, the other sessions play on
+                self._blame(batch, error)
+            busy = time.monotonic() - began
+            self.load.add(busy, len(batch))
+            with self._changed:
+                for session in batch:
+                    session.busy_seconds += busy / len(batch)
+                    self._working.discard(session.id)
+                    if not session.ended:
+                        self._waiting[session.id] = session
+                self._changed.notify_all()
+            self._interrupt()
+
+    def _take_batch(self) -> list[Session]:
+        """The most urgent ready session and those that may share its network call."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._ready or self._closing)
+                if self._closing:
+                    return []
+                slack = {session.id: session.slack_seconds() for session in self._ready}
+                queue = sorted(self._ready, key=lambda session: slack[session.id])
+                first = queue[0]
+                if not self._gathers(first, slack[first.id]):
+                    break
+                self._changed.wait(GATHER_SECONDS)
+            batch = self._choose(queue, slack[first.id])
+            for session in batch:
+                self._ready.remove(session)
+                self._working.add(session.id)
+            return batch
+
+    def _gathers(self, first: Session, slack_seconds: float) -> bool:
+        """Whether to wait a moment for sessions that will be ready too.
+
+        The instances of a host write one after the other in one callback; without this the
+        first would always go alone.
+        """
+        waited = time.monotonic() - first.ready_seconds
+        if not self.batching or waited >= GATHER_SECONDS or slack_seconds < 10 * GATHER_SECONDS:
+            return False
+        key = _key(first)
+        return key is not None and any(_key(other) == key for other in self._waiting.values())
+
+    def _choose(self, queue: list[Session], slack_seconds: float) -> list[Session]:
+        first = queue[0]
+        key = _key(first)
+        if not self.batching or key is None:
+            return [first]
+        cost = self._cost_seconds.get(key, 0.0)
+        most = MOST_IN_BATCH
+        if cost > 0 and slack_seconds > 0 and not first.link.offline:
+            most = max(1, min(most, int(slack_seconds / cost)))
+        return [session for session in queue if _key(session) == key][:most]
+
+    def _make_ready(self, session: Session) -> None:
+        session.ready_seconds = time.monotonic()
+        self._ready.append(session)
+
+    def _turn(self, batch: list[Session]) -> None:
+        with contextlib.ExitStack() as stack:
+            for session in batch:
+                stack.enter_context(session.lock)
+            live = [session for session in batch if not session.ended and not session.error]
+            for session in live:
+                session.pull()
+            due = [session for session in live if session.chain.due]
+            if due:
+                began = time.monotonic()
+                advance(due)
+                self._learn_cost(due, time.monotonic() - began)
+            for session in live:
+                session.deliver()
+
+    def _learn_cost(self, due: list[Session], seconds: float) -> None:
+        key = _key(due[0])
+        if key is not None:
+            each = seconds / len(due)
+            old = self._cost_seconds.get(key, each)
+            self._cost_seconds[key] = old + _AVERAGE * (each - old)
+
+    def _blame(self, batch: list[Session], error: Exception) -> None:
+        """Put a single session into its error state; a batch is tried again one by one."""
+        if len(batch) > 1:
+            for session in batch:
+                try:
+                    self._turn([session])
+                except Exception as own:
+                    self._blame([session], own)
+            return
+        text = str(error) if isinstance(error, StembridgeError) else f"{type(error).__name__}"
+        batch[0].fail(f"Separation stopped: {text}. Load a preset to start again.")
+        event("A session failed", level=logging.ERROR, session=batch[0].id, reason=text)
+        LOGGER.debug("traceback", exc_info=error)
+
+
+def _key(session: Session) -> int | None:
+    """What batches have in common, or None for a separator that runs alone."""
+    separator = session.chain.separator
+    return id(separator) if hasattr(separator, "advance") else None
+
+
+def advance(sessions: Sequence[Session]) -> None:
+    """Run all due steps of sessions that share a separator, in common calls where it can.
+
+    `separator.advance` runs the oldest due step of each stream, so it is called until
+    nothing is due.
+    """
+    separator = sessions[0].chain.separator
+    if len(sessions) == 1 or not hasattr(separator, "advance"):
+        for session in sessions:
+            session.chain.advance()
+        return
+    while due := [session.chain for session in sessions if session.chain.due]:
+        separator.advance([stream for chain in due for stream in chain.streams])  # type: ignore[attr-defined]

@@ -1,0 +1,75 @@
+"""Levels and a small spectrum of what a session plays, for editors and terminals.
+
+The worker adds each finished block; any thread asks for the levels since a moment or for
+the newest spectrum. Memory is bounded; adding a block costs three sums.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+import numpy as np
+
+BANDS = 64
+LOWEST_HZ, HIGHEST_HZ = 40.0, 18000.0
+WINDOW_SAMPLES = 4096
+FLOOR_DB = -96.0
+SILENCE_DB = -120.0
+
+
+def to_db(linear: float) -> float:
+    """Full scale = 0 dB; -120 for silence."""
+    return max(SILENCE_DB, 20.0 * float(np.log10(max(linear, 1e-12))))
+
+
+class Meters:
+    """RMS and peak of input, target and remainder, and the newest samples of the latter."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[float, int, np.ndarray, np.ndarray]] = deque(maxlen=256)
+        self._newest = np.zeros((2, WINDOW_SAMPLES), dtype=np.float32)
+        self._lock = threading.Lock()
+        self._window = np.hanning(WINDOW_SAMPLES).astype(np.float32)
+
+    def add(self, target: np.ndarray, remainder: np.ndarray) -> None:
+        """Both float32 `(channels, samples)`, aligned; the input is their sum."""
+        samples = target.shape[1]
+        if samples == 0:
+            return
+        parts = (target + remainder, target, remainder)
+        squares = np.array([float(np.vdot(p, p)) / p.shape[0] for p in parts])
+        peaks = np.array([float(np.abs(p).max(initial=0.0)) for p in parts])
+        mono = np.stack([target.mean(axis=0), remainder.mean(axis=0)])[:, -WINDOW_SAMPLES:]
+        with self._lock:
+            self._entries.append((time.monotonic(), samples, squares, peaks))
+            self._newest = np.concatenate([self._newest[:, mono.shape[1] :], mono], axis=1)
+
+    def levels(self, since_seconds: float) -> list[float]:
+        """RMS and peak in dBFS of input, target and remainder since a monotonic time."""
+        with self._lock:
+            recent = [entry for entry in self._entries if entry[0] > since_seconds]
+        if not recent:
+            return [SILENCE_DB] * 6
+        samples = sum(entry[1] for entry in recent)
+        rms = np.sqrt(sum(entry[2] for entry in recent) / samples)
+        peaks = np.max([entry[3] for entry in recent], axis=0)
+        return [to_db(float(value)) for pair in zip(rms, peaks, strict=True) for value in pair]
+
+    def spectrum(self, sample_rate: float) -> tuple[bytes, bytes]:
+        """Target and remainder in 64 bands, a byte each: dB above -96 dBFS times 255 / 96.
+
+        A full-scale sine gives 255 in its band.
+        """
+        with self._lock:
+            newest = self._newest
+        power = np.abs(np.fft.rfft(newest * self._window)) ** 2
+        power *= (2.0 / float(self._window.sum())) ** 2
+        edges = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1) * WINDOW_SAMPLES / sample_rate
+        first = np.minimum(np.round(edges[:-1]).astype(int), power.shape[1] - 1)
+        last = np.clip(np.round(edges[1:]).astype(int), first + 1, power.shape[1])
+        bands = np.array([power[:, a:b].max(axis=1) for a, b in zip(first, last, strict=True)]).T
+        db = 10.0 * np.log10(np.maximum(bands, 1e-12))
+        scaled = np.clip((db - FLOOR_DB) * (255.0 / -FLOOR_DB), 0, 255).round().astype(np.uint8)
+        return scaled[0].tobytes(), scaled[1].tobytes()

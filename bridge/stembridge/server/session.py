@@ -1,0 +1,338 @@
+"""One plugin instance on the server: its link, its preset, its separation chain.
+
+A turn of a session is `pull` (input from the ring into the chain), the separator's steps
+(run by the engine, for several sessions at once), and `deliver` (stems back into the
+ring, under the positions of the input they belong to). The plugin end does the delaying,
+so nothing here depends on block sizes, and late audio is dropped there by its number.
+
+Invariants: whoever touches chain or ring holds `lock`; the engine holds it for a whole
+turn. A lost stretch of input, a new epoch or a lag that can no longer be heard restarts the
+chain at the position where input goes on: alignment never depends on counting.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..chain import SeparationChain, encode_preset
+from ..errors import LinkError
+from ..presets import Preset
+from ..separators import Mode, Separator
+from ..separators.auto import resolved
+from .budget import LatencyParts, latency_of
+from .learn import SessionLearning
+from .learn_tape import Tape
+from .meters import Meters
+from .outbox import Outbox
+from .protocol import RequestError
+
+if TYPE_CHECKING:
+    from .._native import ServerLink
+
+DEFAULT_MODE: Mode = "mix"
+STEPS_PER_TURN = 4
+IDLE_SECONDS = 1.0
+FAR = 1 << 62
+OFF_DB = -60.0
+LOAD_SECONDS = 2.0
+RESAMPLER_WAIT_SAMPLES = 16
+
+
+ChainFactory = Callable[[Preset, float, int, Mode], SeparationChain]
+
+
+def build_chain(preset: Preset, sample_rate: float, channels: int, mode: Mode) -> SeparationChain:
+    """The chain that the command line and the effect use too."""
+    return SeparationChain(preset, int(sample_rate), channels, mode=mode)
+
+
+class Session:
+    """Owns the server end of `link` until `close`.
+
+    Args:
+        id: what stands for `<id>` in OSC paths.
+        preset: what to play; its mode, else "mix".
+        fixed: the host's blocks are all of the largest size.
+        make_chain: for tests; `build_chain` otherwise.
+
+    Raises:
+        StembridgeError: of the preset, the separator, or the link.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        link: ServerLink,
+        preset: Preset,
+        *,
+        fixed: bool = False,
+        make_chain: ChainFactory = build_chain,
+    ) -> None:
+        self.id = id
+        self.link = link
+        self.link_name: str = link.name
+        self.preset = preset = resolved(preset)[0]
+        self.mode: Mode = preset.mode or DEFAULT_MODE
+        self.fixed = fixed
+        self.bypass = False
+        self.meters = Meters()
+        self.learning = SessionLearning()
+        self.lock = threading.Lock()
+        self.control_lock = threading.Lock()
+        """Held by whoever changes the preset or the mode; never by the engine."""
+        self.error = ""
+        self.ready_seconds = 0.0
+        """When its input was there; kept by the engine."""
+        self.ended = False
+        """Set by the engine when it lets go: no more turns."""
+        self._closed = False
+        self.lost_samples = 0
+        self.processed_samples = 0
+        self.busy_seconds = 0.0
+        self.last_input_seconds = time.monotonic()
+        self.silent = False
+        self._load = (time.monotonic(), 0.0, 0.0)
+        self._make_chain = make_chain
+        self.outbox = Outbox(link)
+        self._effects_until = 0
+        self._format = link.format
+        self._epoch = -1
+        self._next = link.position
+        self._base = self._next
+        self.chain = self._chain_for(preset, self.mode)
+        self._restart(self._next)
+        self._publish()
+
+    # -- what the session is ---------------------------------------------------------------
+
+    @property
+    def sample_rate(self) -> float:
+        return self._format.sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        return self._format.channels
+
+    @property
+    def separator(self) -> Separator:
+        return self.chain.separator
+
+    @property
+    def latency(self) -> LatencyParts:
+        """What the host must be told, in parts."""
+        return latency_of(
+            self.chain,
+            self._format.max_block_samples,
+            fixed=self.fixed,
+            fade_samples=self._format.fade_samples,
+        )
+
+    @property
+    def state(self) -> str:
+        if self.error:
+            return "error"
+        if self.bypass or self.link.bypassed:
+            return "bypass"
+        if self.processed_samples == 0 and self._next == self._base:
+            return "waiting"
+        if time.monotonic() - self.last_input_seconds > IDLE_SECONDS:
+            return "idle"
+        if self.silent:
+            return "silent"
+        return "late" if self.outbox.late else "playing"
+
+    @property
+    def wait_position(self) -> int:
+        """The input position at which there is work again."""
+        if self.error or self.ended:
+            return FAR
+        if self.outbox:
+            return self.link.position + 1
+        if self.bypass or self.link.bypassed:
+            return self.link.position + math.ceil(0.05 * self.sample_rate)
+        return self._next + self._samples_to_next_step()
+
+    def _samples_to_next_step(self) -> int:
+        """How much more input makes a step due, but for the resampler's delay, which a few
+        short waits more find out."""
+        needed = (self._steps + 1) * self.chain.step_samples_host - (self._next - self._base)
+        return max(RESAMPLER_WAIT_SAMPLES, math.ceil(needed))
+
+    def slack_seconds(self) -> float:
+        """Time until the plugin needs what it has not got yet; negative = it is late."""
+        if self.link.offline:
+            return 0.25  # after everyone who plays, before anyone who is late already
+        ahead = self.outbox.written - self._format.fade_samples - self.link.play_position
+        return ahead / self.sample_rate
+
+    def load(self) -> float:
+        """Share of one core that the session used over the last seconds."""
+        since, busy_then, newest = self._load
+        passed = time.monotonic() - since
+        if passed > LOAD_SECONDS:
+            newest = (self.busy_seconds - busy_then) / passed
+            self._load = (time.monotonic(), self.busy_seconds, newest)
+        return newest
+
+    # -- a turn, under `lock` --------------------------------------------------------------
+
+    def pull(self) -> None:
+        """Move waiting input into the chain, a few steps at most."""
+        limit = max(8192, math.ceil(STEPS_PER_TURN * self.chain.step_samples_host))
+        if self.bypass or self.link.bypassed:
+            self.link.skip_to(FAR)  # to the newest
+            return
+        self._drop_hopeless()
+        tape = self.learning.tape
+        while limit > 0:
+            gap = 0
+            span = self.link.read(limit)
+            if span.epoch != self._epoch:
+                self._new_epoch(span.epoch, span.position)
+                tape = self.learning.tape
+            elif span.position != self._next:
+                gap = max(0, span.position - self._next)
+                self.lost_samples += gap
+                self._restart(span.position)
+            samples = span.audio.shape[1]
+            if samples == 0:
+                break
+            self.last_input_seconds = time.monotonic()
+            self.silent = not span.audio.any()
+            self.chain.feed(span.audio)
+            if tape is not None:
+                tape.write(span.audio, gap)
+            self._next = span.position + samples
+            limit -= samples
+        self._steps += self.chain.due // len(self.chain.streams)
+
+    def deliver(self) -> None:
+        """Hand finished stems to the plugin; what finds no room waits for the next turn."""
+        block = self.chain.take()
+        if block.samples:
+            effects = bool(self.preset.effects) or block.start_samples < self._effects_until
+            self.outbox.add(block, self.chain, with_effects=effects)
+            self.processed_samples += block.samples
+            self.meters.add(block.target, block.remainder)
+        self.outbox.send()
+
+    def _drop_hopeless(self) -> None:
+        """Input whose output would come far too late is skipped, to be in time again."""
+        if self.link.offline:
+            return
+        late = self.link.play_position - self.outbox.written
+        if late > max(self.latency.latency_samples // 2, round(0.25 * self.sample_rate)):
+            self.link.skip_to(FAR)  # to the newest; the ring may have lost what was there
+
+    def _new_epoch(self, epoch: int, position: int) -> None:
+        """The host reset or changed its rate: begin anew, with a new chain if need be."""
+        before = self._format
+        self._epoch = epoch
+        self._format = self.link.format
+        if self._format.sample_rate_hz != before.sample_rate_hz:
+            self.chain = self._chain_for(self.preset, self.mode)
+            self._fit_tape()
+        self._restart(position)
+        self._publish()
+
+    def _restart(self, position: int) -> None:
+        self.chain.reset(start_samples=position)
+        self.outbox.restart(position, with_effects=bool(self.preset.effects))
+        self._base = self._next = position
+        self._steps = 0
+        self._effects_until = 0
+
+    # -- control, any thread but the engine's ----------------------------------------------
+
+    def set_preset(self, preset: Preset) -> None:
+        """Play another preset: by a cross-fade if separator, options and mode stay, else by
+        a new chain, which the plugin bridges with aligned dry audio.
+
+        Raises:
+            StembridgeError: of the preset or the separator; the session then plays on as before.
+        """
+        preset = resolved(preset)[0]
+        with self.control_lock:
+            mode = preset.mode or self.mode
+            same = (preset.separator, dict(preset.options)) == (
+                self.preset.separator,
+                dict(self.preset.options),
+            )
+            if same and mode == self.mode and not self.error:
+                encode_preset(preset, self.separator)  # slow for clips, so not under `lock`
+                with self.lock:
+                    self.chain.set_preset(preset)
+                    if self.preset.effects:
+                        self._effects_until = self._next + round(self.sample_rate)
+                    self.preset = preset
+                return
+            chain = self._chain_for(preset, mode)
+            with self.lock:
+                self.chain, self.preset, self.mode = chain, preset, mode
+                self.error = ""
+                self._restart(self.link.position)
+                self._publish()
+
+    def take_learning(self, learning: SessionLearning) -> None:
+        """Go on with what another link of this session has recorded, marked and learned."""
+        with self.lock:
+            self.learning = learning
+            self._fit_tape()
+
+    def _fit_tape(self) -> None:
+        """An armed tape follows the link's rate and layout; what was on it is of another."""
+        tape = self.learning.tape
+        if tape is None or tape.fits(self.sample_rate, self.channels):
+            return
+        try:
+            self.learning.tape = Tape(self.sample_rate, self.channels, tape.seconds)
+        except RequestError as error:
+            self.learning.tape, self.learning.message = None, str(error)
+
+    def set_gains(self, target_db: float, remainder_db: float) -> None:
+        """Gains of the mix, -60 dB or less = off; kept in the preset, ramped in the chain.
+
+        A preset without effects is mixed in the plugin, which follows by the change event.
+        """
+        gains = [-math.inf if db <= OFF_DB else db for db in (target_db, remainder_db)]
+        with self.control_lock, self.lock:
+            self.chain.target_gain_db, self.chain.remainder_gain_db = gains
+            self.preset = replace(self.preset, target_gain_db=gains[0], remainder_gain_db=gains[1])
+
+    def set_bypass(self, bypass: bool) -> None:
+        with self.lock:
+            if self.bypass and not bypass:
+                self._restart(self.link.position)
+            self.bypass = bypass
+
+    def fail(self, message: str) -> None:
+        """Stop separating and say why; a new preset or mode starts again."""
+        self.error = message
+
+    def close(self) -> None:
+        """Let go of the link. May be called twice."""
+        with self.lock:
+            if not self._closed:
+                self._closed = True
+                self.link.close()
+
+    def _chain_for(self, preset: Preset, mode: Mode) -> SeparationChain:
+        return self._make_chain(preset, self.sample_rate, self.channels, mode)
+
+    def _publish(self) -> None:
+        self.link.publish_latency(self.chain.latency_samples, self.latency.latency_samples)
+
+    def check(self) -> str:
+        """Beat, and the reason why the session must end, or "". Called several times a second."""
+        self.link.beat()
+        try:
+            self.link.check()
+        except LinkError as error:
+            return str(error)
+        state = self.link.plugin_state
+        return {"dead": "plugin gone", "left": "plugin left"}.get(state, "")

@@ -1,0 +1,493 @@
+// See ServerClient.h. The conversation with the server; requests and answers are in
+// ServerRequests.cpp.
+#include "ServerClient.h"
+
+#include <cmath>
+
+namespace stembridge {
+namespace {
+
+constexpr double kHelloTimeoutSeconds = 0.5;
+constexpr double kLookAgainMs = 250.0;
+constexpr double kSilentMs = 3000.0;    // no word for so long: the server hangs
+constexpr double kPatienceMs = 6000.0;  // from then on, nobody waits for a silent server
+constexpr double kPingMs = 1000.0;
+constexpr double kHousekeepingMs = 100.0;
+constexpr double kStartingMs = 60000.0;
+constexpr double kOpenTimeoutSeconds = 120.0;  // weights may have to load
+constexpr float kWatchedHz = 20.0f;
+constexpr float kIdleHz = 2.0f;
+
+double nowMs() {
+    return juce::Time::getMillisecondCounterHiRes();
+}
+
+bool sameGains(const SessionWish& a, const SessionWish& b) {
+    constexpr float step = 0.001f;  // dB
+    return a.output == b.output && std::abs(a.targetDb - b.targetDb) < step &&
+           std::abs(a.remainderDb - b.remainderDb) < step;
+}
+
+// Gains and output act in the plugin itself, unless effects run on the server after them.
+bool sameSound(const SessionWish& a, const SessionWish& b) {
+    return a.preset == b.preset && a.mode == b.mode && a.link == b.link &&
+           (sameGains(a, b) || !a.preset->hasEffects);
+}
+
+}  // namespace
+
+ServerClient::ServerClient(Delegate& owner)
+    : delegate(owner),
+      sessionId("p" + juce::String::toHexString(juce::Random::getSystemRandom().nextInt64())
+                          .paddedLeft('0', 16)
+                          .toStdString()) {}
+
+ServerClient::~ServerClient() {
+    stop();
+}
+
+void ServerClient::start() {
+    if (!thread.joinable()) thread = std::thread([this] { run(); });
+}
+
+void ServerClient::stop() {
+    stopping = true;
+    if (thread.joinable()) thread.join();
+}
+
+std::string ServerClient::sessionPath(const char* verb) const {
+    return "/session/" + sessionId + "/" + verb;
+}
+
+void ServerClient::change(const std::function<void(ServerView&)>& edit) {
+    const std::lock_guard<std::mutex> hold(viewLock);
+    edit(shown);
+}
+
+ServerView ServerClient::view() const {
+    const std::lock_guard<std::mutex> hold(viewLock);
+    return shown;
+}
+
+std::vector<SpectrumColumn> ServerClient::takeSpectrum() {
+    const std::lock_guard<std::mutex> hold(viewLock);
+    std::vector<SpectrumColumn> taken(spectrum.begin(), spectrum.end());
+    spectrum.clear();
+    return taken;
+}
+
+void ServerClient::setWatched(bool editorOpen) {
+    if (watched.exchange(editorOpen) != editorOpen) post([this] { subscribe(); });
+}
+
+void ServerClient::post(std::function<void()> job) {
+    const std::lock_guard<std::mutex> hold(jobLock);
+    if (jobs.size() < 256) jobs.push_back(std::move(job));
+}
+
+// --- the thread ------------------------------------------------------------------------------
+
+void ServerClient::run() {
+    while (!stopping) {
+        if (socket == nullptr) {
+            auto fresh = std::make_unique<juce::DatagramSocket>(false);
+            if (fresh->bindToPort(0, "127.0.0.1")) {
+                socket = std::move(fresh);
+            } else {
+                std::this_thread::sleep_for(std::chrono::milliseconds(200));
+                continue;
+            }
+        }
+        const bool busy = !pending.empty() || watched || stage == Stage::greeting;
+        receive(busy ? 5 : 25);
+        turn();
+    }
+    if (socket != nullptr && (stage == Stage::open || stage == Stage::presetSent))
+        send(sessionPath("link/close"));
+    socket.reset();
+}
+
+void ServerClient::receive(int timeoutMs) {
+    uint8_t datagram[65536 / 4];
+    int patience = timeoutMs;
+    for (int i = 0; i < 512; ++i) {
+        if (socket->waitUntilReady(true, patience) != 1) return;
+        patience = 0;
+        juce::String sender;
+        int port = 0;
+        const int size = socket->read(datagram, sizeof datagram, false, sender, port);
+        if (size <= 0) return;  // a refused datagram (no server) is reported here, too
+        if (!address.found || port != address.port) continue;  // only the server that we greeted
+        if (const auto message = decode(datagram, static_cast<size_t>(size))) handle(*message);
+    }
+}
+
+void ServerClient::turn() {
+    const auto now = nowMs();
+    std::vector<std::function<void()>> todo;
+    {
+        const std::lock_guard<std::mutex> hold(jobLock);
+        todo.swap(jobs);
+    }
+    for (auto& job : todo) job();
+
+    for (size_t i = 0; i < pending.size();) {
+        if (pending[i].deadlineMs > now) {
+            ++i;
+            continue;
+        }
+        auto late = std::move(pending[i]);
+        pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(i));
+        static const OscMessage timedOut{"/error",
+                                         {std::string{}, std::string("timeout"),
+                                          std::string("The server did not answer in time.")}};
+        if (late.handler) late.handler(late.replies, &timedOut);
+        i = 0;
+    }
+    if (now - housekeepingMs > kHousekeepingMs) {
+        housekeepingMs = now;
+        delegate.housekeeping();
+    }
+    if (stage == Stage::away) {
+        lookForServer(now);
+        return;
+    }
+    if (stage == Stage::greeting) return;
+    if (now - processCheckMs > 200.0) {
+        processCheckMs = now;
+        if (!processExists(address.pid)) return lose("The server has ended.", now);
+    }
+    if (now - heardMs > kSilentMs) {
+        change([this, now](ServerView& v) {
+            if (!v.unresponsive) silentSinceMs = now - kSilentMs;
+            v.unresponsive = true;
+        });
+        return lose("The server does not answer.", now);
+    }
+    if (now - pingMs > kPingMs) {
+        pingMs = now;
+        request("/server/ping", {1}, 10.0, [this](const Replies& replies, const OscMessage*) {
+            if (!replies.empty())
+                change([&](ServerView& v) { v.sessions = replies[0].integer(1); });
+        });
+    }
+    synchronise();
+}
+
+void ServerClient::lookForServer(double now) {
+    if (now < nextLookMs) return;
+    nextLookMs = now + kLookAgainMs;
+    const bool starting = starter.alive() && now - startedMs < kStartingMs;
+    startWanted = false;
+    address = readServerAddress();
+    change([&](ServerView& v) {
+        if (v.phase == ServerPhase::unknown) v.phase = ServerPhase::searching;
+    });
+    if (!address.found || !processExists(address.pid)) {
+        change([&](ServerView& v) {
+            v.unresponsive = false;
+            v.phase = starting ? ServerPhase::starting : ServerPhase::searching;
+        });
+        return;
+    }
+    stage = Stage::greeting;
+    change([](ServerView& v) {
+        if (!v.unresponsive && v.phase != ServerPhase::refused) v.phase = ServerPhase::greeting;
+    });
+    request("/server/hello",
+            {kOscProtocol, std::string("Stembridge plugin " STEMBRIDGE_VERSION),
+             address.token.toStdString()},
+            kHelloTimeoutSeconds, [this](const Replies& replies, const OscMessage* error) {
+                if (error != nullptr && error->text(1) == "timeout") {
+                    stage = Stage::away;
+                    nextLookMs = nowMs() + kLookAgainMs;
+                    const bool alive = processExists(address.pid);
+                    change([&](ServerView& v) {
+                        if (alive && !v.unresponsive) silentSinceMs = nowMs();
+                        v.phase = ServerPhase::searching;
+                        v.unresponsive = alive;
+                    });
+                    return;
+                }
+                if (error != nullptr) {
+                    stage = Stage::away;
+                    nextLookMs = nowMs() + 2000.0;
+                    change([&](ServerView& v) {
+                        v.phase = ServerPhase::refused;
+                        v.unresponsive = false;
+                        v.error = juce::String::fromUTF8(error->text(2).c_str());
+                    });
+                    return;
+                }
+                const auto& hello = replies[0];
+                if (hello.integer(1) != kOscProtocol) {
+                    stage = Stage::away;
+                    nextLookMs = nowMs() + 2000.0;
+                    change([&](ServerView& v) {
+                        v.phase = ServerPhase::refused;
+                        v.error = "The server speaks protocol " + juce::String(hello.integer(1)) +
+                                  ", this plugin " + juce::String(kOscProtocol) +
+                                  ". Run: stembridge plugin install";
+                    });
+                    return;
+                }
+                stage = Stage::ready;
+                ++greetingCount;
+                heardMs = pingMs = processCheckMs = nowMs();
+                refusedPreset = nullptr;
+                change([&](ServerView& v) {
+                    v.phase = ServerPhase::opening;
+                    v.unresponsive = false;
+                    v.everConnected = true;
+                    v.error.clear();
+                    v.version = juce::String::fromUTF8(hello.text(2).c_str());
+                    v.pid = hello.integer(5);
+                });
+                request("/server/status/subscribe", {1.0f}, 5.0, {});
+                listPresets();
+            });
+}
+
+void ServerClient::lose(const juce::String& why, double now) {
+    stage = Stage::away;
+    nextLookMs = now + 100.0;
+    const auto abandoned = std::move(pending);
+    pending.clear();
+    static const OscMessage gone{
+        "/error", {std::string{}, std::string("gone"), std::string("The server is gone.")}};
+    for (const auto& entry : abandoned)
+        if (entry.handler) entry.handler({}, &gone);
+    stage = Stage::away;  // whatever the handlers thought
+    outstandingChanges = 0;
+    applied = {};
+    latencyAsked.clear();
+    {
+        const std::lock_guard<std::mutex> hold(decidedLock);
+        decided = false;
+    }
+    change([&](ServerView& v) {
+        v.phase = ServerPhase::searching;
+        v.notice = why;
+        v.session.clear();
+        v.sessions = 0;
+        v.levelsDb.fill(-120.0f);
+        v.progress = 1.0f;
+    });
+    decidedSignal.notify_all();
+}
+
+void ServerClient::synchronise() {
+    const auto wish = delegate.sessionWish();
+    if (wish.preset == nullptr) return;
+    if (wish.sampleRate > 0 && latencyAsked != wish.latencyKey().toStdString()) {
+        latencyAsked = wish.latencyKey().toStdString();
+        request("/latency/get",
+                {wish.preset->separator.toStdString(), std::string(toWord(wish.mode)),
+                 wish.sampleRate, wish.maxBlock},
+                kOpenTimeoutSeconds, [this, wish](const Replies& replies, const OscMessage*) {
+                    if (!replies.empty()) readLatency(replies[0], 1, wish);
+                });
+    }
+    if (stage == Stage::ready) {
+        if (wish.link.isEmpty()) {
+            change([](ServerView& v) { v.phase = ServerPhase::opening; });
+            return;
+        }
+        if (refusedPreset == wish.preset && refusedLink == wish.link && applied.mode == wish.mode)
+            return;
+        openSession(wish);
+        return;
+    }
+    if (stage != Stage::open || outstandingChanges > 0) return;
+    if (wish.link != applied.link) {
+        send(sessionPath("link/close"));  // another channel count: a new link, so a new session
+        stage = Stage::ready;
+        openSession(wish);
+        return;
+    }
+    const auto finished = [this](const OscMessage* error) {
+        --outstandingChanges;
+        if (error != nullptr && error->text(1) != "gone")
+            change(
+                [&](ServerView& v) { v.error = juce::String::fromUTF8(error->text(2).c_str()); });
+    };
+    const auto decide = [this](const SessionWish& about) {
+        {
+            const std::lock_guard<std::mutex> hold(decidedLock);
+            decided = true;
+            decidedWish = about;
+        }
+        decidedSignal.notify_all();
+    };
+    if (wish.preset != applied.preset) {
+        ++outstandingChanges;
+        applied.preset = wish.preset;
+        applied.output = wish.output;
+        applied.targetDb = wish.targetDb;
+        applied.remainderDb = wish.remainderDb;
+        applied.mode = wish.mode;
+        change([](ServerView& v) { v.error.clear(); });
+        sendPreset(
+            wish.preset->effectiveText(wish.output, wish.targetDb, wish.remainderDb, wish.mode),
+            [this, wish, finished, decide](const Replies& replies, const OscMessage* error) {
+                finished(error);
+                if (error == nullptr && !replies.empty()) {
+                    readLatency(replies.back(), 2, wish);
+                    change([](ServerView& v) { v.notice.clear(); });
+                }
+                decide(wish);
+            });
+        return;
+    }
+    if (wish.mode != applied.mode) {
+        ++outstandingChanges;
+        applied.mode = wish.mode;
+        change([](ServerView& v) { v.error.clear(); });
+        request(sessionPath("mode/set"), {std::string(toWord(wish.mode))}, kOpenTimeoutSeconds,
+                [this, wish, finished, decide](const Replies& replies, const OscMessage* error) {
+                    finished(error);
+                    if (error == nullptr) readLatency(replies[0], 2, wish);
+                    decide(wish);
+                });
+        return;
+    }
+    if (!sameGains(wish, applied)) {
+        ++outstandingChanges;
+        const bool newOutput = wish.output != applied.output;
+        applied.output = wish.output;
+        applied.targetDb = wish.targetDb;
+        applied.remainderDb = wish.remainderDb;
+        if (newOutput)
+            request(sessionPath("output/set"), {std::string(toWord(wish.output))}, 10.0, {});
+        request(sessionPath("gain/set"),
+                {juce::jlimit(kOffDb, 12.0f, wish.targetDb),
+                 juce::jlimit(kOffDb, 12.0f, wish.remainderDb)},
+                10.0, [wish, finished, decide](const Replies&, const OscMessage* error) {
+                    finished(error);
+                    decide(wish);
+                });
+    }
+}
+
+void ServerClient::openSession(const SessionWish& wish) {
+    stage = Stage::presetSent;
+    applied = wish;
+    {
+        const std::lock_guard<std::mutex> hold(decidedLock);
+        decided = false;
+    }
+    change([](ServerView& v) { v.phase = ServerPhase::opening; });
+    const auto refuse = [this, wish](const OscMessage& error) {
+        if (stage == Stage::away || error.text(1) == "gone") return;
+        stage = Stage::ready;
+        if (error.text(1) == "timeout") return;  // try again
+        refusedPreset = wish.preset;
+        refusedLink = wish.link;
+        change([&](ServerView& v) {
+            v.phase = ServerPhase::refused;
+            v.error = juce::String::fromUTF8(error.text(2).c_str());
+        });
+        {
+            const std::lock_guard<std::mutex> hold(decidedLock);
+            decided = true;
+            separating = false;
+            decidedWish = wish;
+        }
+        decidedSignal.notify_all();
+    };
+    const auto opened = [this, wish, refuse](const Replies& replies, const OscMessage* error) {
+        if (error != nullptr) return refuse(*error);
+        if (stage != Stage::presetSent) return;
+        stage = Stage::open;
+        refusedPreset = nullptr;
+        readLatency(replies[0], 1, wish);
+        change([](ServerView& v) {
+            v.phase = ServerPhase::connected;
+            v.error.clear();
+            v.notice.clear();
+        });
+        subscribe();
+        {
+            const std::lock_guard<std::mutex> hold(decidedLock);
+            decided = true;
+            separating = true;
+            decidedWish = wish;
+        }
+        decidedSignal.notify_all();
+    };
+    sendPreset(wish.preset->effectiveText(wish.output, wish.targetDb, wish.remainderDb, wish.mode),
+               [this, wish, refuse, opened](const Replies&, const OscMessage* error) {
+                   if (error != nullptr) return refuse(*error);
+                   request(sessionPath("link/open"), {wish.link.toStdString(), std::string{}},
+                           kOpenTimeoutSeconds, opened);
+               });
+}
+
+void ServerClient::subscribe() {
+    if (stage != Stage::open) return;
+    const bool often = watched;
+    subscribedMs = nowMs();
+    request(sessionPath("status/subscribe"), {often ? kWatchedHz : kIdleHz, often ? 1 : 0}, 5.0,
+            {});
+}
+
+void ServerClient::readLatency(const OscMessage& message, size_t first, const SessionWish& wish) {
+    LatencyParts parts;
+    parts.total = message.integer(first);
+    parts.adaptation = message.integer(first + 1);
+    parts.separator = message.integer(first + 2);
+    parts.deadline = message.integer(first + 3);
+    parts.fade = message.integer(first + 4);
+    if (parts.total <= 0 || parts.total > 100'000'000) return;  // said before the link is open
+    change([&](ServerView& v) { v.latency = parts; });
+    if (wish.sampleRate > 0) delegate.latencyKnown(wish.latencyKey(), parts.total);
+}
+
+// --- offline rendering -----------------------------------------------------------------------
+
+bool ServerClient::settled() {
+    const auto wish = delegate.sessionWish();
+    const std::lock_guard<std::mutex> hold(decidedLock);
+    return decided && wish.preset != nullptr && decidedWish.preset != nullptr &&
+           sameSound(wish, decidedWish);
+}
+
+bool ServerClient::separates() const {
+    const std::lock_guard<std::mutex> hold(decidedLock);
+    return decided && separating;
+}
+
+bool ServerClient::waitFor(const std::function<bool()>& condition, double timeoutSeconds) {
+    const auto until = nowMs() + timeoutSeconds * 1000.0;
+    while (!condition()) {
+        const auto left = until - nowMs();
+        if (left <= 0.0 || stopping || !worthWaiting()) return false;
+        std::unique_lock<std::mutex> hold(decidedLock);
+        decidedSignal.wait_for(hold,
+                               std::chrono::duration<double, std::milli>(std::min(left, 5.0)));
+    }
+    return true;
+}
+
+bool ServerClient::worthWaiting() const {
+    if (startWanted) return true;
+    const std::lock_guard<std::mutex> hold(viewLock);
+    if (shown.unresponsive) return nowMs() - silentSinceMs < kPatienceMs;  // slow, or hung?
+    switch (shown.phase) {
+        case ServerPhase::unknown:
+        case ServerPhase::searching: {  // one may have come since the last look
+            const auto there = readServerAddress();
+            return there.found && processExists(there.pid);
+        }
+        case ServerPhase::refused:
+            return false;
+        case ServerPhase::starting:
+        case ServerPhase::greeting:
+        case ServerPhase::opening:
+        case ServerPhase::connected:
+            break;
+    }
+    return true;
+}
+
+}  // namespace stembridge

@@ -1,0 +1,146 @@
+"""The plugin in a real DAW: Ardour exports without a screen, and the samples are compared."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+
+import identity
+import plugin_host
+from server_harness import identity_server, noise
+from stembridge.chain import SeparationChain
+from stembridge.example import example_song
+from stembridge.presets import Preset, loads
+from stembridge.server import Server
+
+sys.path.insert(0, str(Path(__file__).parent / "daw"))
+
+from ardour import Track, make_session
+
+BUNDLES = ("VST3", "LV2")
+
+
+@pytest.fixture
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    monkeypatch.setenv("STEMBRIDGE_STATE_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def half_server(state_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A server that takes every second half of what is "vocals" (the default preset)."""
+    monkeypatch.setitem(identity.GAINS, "vocals", 0.5)
+    with identity_server(state_folder):
+        yield state_folder
+
+
+def bundles(*kinds: str) -> dict[str, Path]:
+    return {kind: plugin_host.bundle(kind) for kind in kinds}
+
+
+def saved(**fields: object) -> bytes:
+    """A state made in pedalboard, as Ardour keeps it."""
+    plugin = plugin_host.load()
+    plugin_host.write_state(plugin, **fields)
+    return plugin.preset_data
+
+
+def test_without_a_server_the_export_nulls_with_the_track(
+    state_folder: Path, tmp_path: Path
+) -> None:
+    audio = noise(3 * 48000)
+    session = make_session(tmp_path, 48000, [Track(audio, "VST3")], bundles("VST3"))
+    assert session.latencies[0] > 0
+    out = session.export(tmp_path / "out.wav")
+    assert np.array_equal(out, audio)
+
+
+@pytest.mark.parametrize("kind", BUNDLES)
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_the_wet_track_is_aligned_and_exact(
+    half_server: Path, tmp_path: Path, kind: str, rate: int
+) -> None:
+    audio = noise(3 * rate)
+    session = make_session(tmp_path, rate, [Track(audio, kind)], bundles(kind))
+    assert np.array_equal(session.export(tmp_path / "out.wav"), 0.5 * audio)
+
+
+def test_two_tracks_a_dry_one_and_the_project_reopened(half_server: Path, tmp_path: Path) -> None:
+    """Two instances with presets of their own beside a plain track; saved, reopened, again."""
+    tracks = [
+        Track(noise(3 * 48000, seed=1), "VST3", saved(preset=plugin_host.preset_text("half"))),
+        Track(noise(3 * 48000, seed=2), "VST3", saved(preset=plugin_host.preset_text("loud"))),
+        Track(noise(3 * 48000, seed=3)),
+    ]
+    session = make_session(tmp_path, 48000, tracks, bundles("VST3"))
+    first = session.export(tmp_path / "first.wav")
+    expected = 0.5 * tracks[0].audio + 1.5 * tracks[1].audio + tracks[2].audio
+    assert np.abs(first - expected).max() <= 1e-6
+    session.reopen_and_save()
+    assert np.array_equal(session.export(tmp_path / "again.wav"), first)
+
+
+def test_a_mono_track(half_server: Path, tmp_path: Path) -> None:
+    """A mono track is panned to the middle, 3 dB down in Ardour, on both sides alike."""
+    audio = noise(2 * 48000, channels=1)
+    session = make_session(tmp_path, 48000, [Track(audio, "VST3")], bundles("VST3"))
+    out = session.export(tmp_path / "out.wav")
+    plain = make_session(tmp_path / "plain", 48000, [Track(0.5 * audio)], {})
+    assert np.abs(out - plain.export(tmp_path / "plain.wav")).max() <= 1e-6
+    assert np.abs(out).max() > 0.05
+
+
+class ListeningChain(SeparationChain):
+    """Remembers how much silence came before the first sound since the last reset."""
+
+    silence: ClassVar[list[int]] = []
+
+    def reset(self, start_samples: int = 0) -> None:
+        self.quiet, self.heard = 0, False
+        super().reset(start_samples)
+
+    def feed(self, block: np.ndarray) -> None:
+        loud = np.flatnonzero(np.abs(block).max(axis=0)) if block.size else np.zeros(0, int)
+        if not getattr(self, "heard", False):
+            quiet = getattr(self, "quiet", 0)
+            self.heard = loud.size > 0
+            self.quiet = quiet + int(loud[0] if self.heard else block.shape[1])
+            if self.heard:
+                self.silence.append(self.quiet)
+        super().feed(block)
+
+
+def test_the_song_through_the_real_separator(state_folder: Path, tmp_path: Path) -> None:
+    """Ardour's bounce is the Python chain's render, given the silence that Ardour sends first.
+
+    The network works on windows counted from the start of the stream, so the pre-roll, which
+    the server measures here, belongs to the expectation.
+    """
+    song, rate = soundfile.read(example_song(), dtype="float32", always_2d=True)
+    audio = np.ascontiguousarray(song[3 * rate : 5 * rate].T)
+    text = plugin_host.preset_text("vocals")
+
+    def make(preset: Preset, rate: float, channels: int, mode: Any) -> SeparationChain:
+        return ListeningChain(preset, rate, channels, mode=mode)
+
+    state = saved(preset=text)
+    with Server(state_folder=state_folder, osc_port=0, preload=None, make_chain=make):
+        session = make_session(tmp_path, rate, [Track(audio, "VST3", state)], bundles("VST3"))
+        ListeningChain.silence.clear()
+        out = session.export(tmp_path / "out.wav")
+    before = ListeningChain.silence[-1] - int(np.flatnonzero(np.abs(audio).max(axis=0))[0])
+    assert 0 <= before < 60 * rate
+    chain = SeparationChain(loads(text), rate, 2)
+    silence = [np.zeros((2, samples), np.float32) for samples in (before, rate)]
+    rendered = chain.finish(chain.push(np.concatenate([silence[0], audio, silence[1]], axis=1)))
+    expected = rendered[:, before : before + audio.shape[1]]
+    assert np.abs(expected - audio).max() > 0.01
+    assert np.abs(out - expected).max() <= 1e-5
