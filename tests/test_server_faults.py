@@ -14,9 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ from stembridge.server.files import ServerLock, read_info
 from stembridge.server.native import load_native
 from stembridge.server.plugin_end import PluginEnd
 from stembridge.server.running import find_running
+from stembridge.server.session import Session
 
 RATE = 48000
 LATENCY = 12000
@@ -159,6 +161,71 @@ def test_stopped_server_is_dropped_by_number(tmp_path: Path) -> None:
             time.sleep(0.3)
         gain = player.gain()
         assert (gain < 0.501).any()
+
+
+# --- a flag of the plugin changes while the server looks ------------------------------------
+
+
+class Between:
+    """A server's link on which something happens right after a flag was read for the first time."""
+
+    def __init__(self, link: Any, flag: str, happen: Callable[[], None]) -> None:
+        self._link, self._flag, self._happen = link, flag, happen
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._link, name)
+        if name == self._flag and self._happen is not None:
+            happen, self._happen = self._happen, None
+            happen()
+        return value
+
+
+@pytest.mark.parametrize("flag", ["offline", "bypassed"])
+def test_input_after_a_look_at_the_flags_is_never_dropped(flag: str) -> None:
+    """The plugin begins to render offline, or ends its bypass, between the look and the skip."""
+    native = load_native()
+    core = native.RealtimeCore()
+    core.prepare(RATE, 2, 512, 9000)
+    old, audio = noise(RATE // 2, seed=1), noise(RATE // 4, seed=2)
+    heard: list[np.ndarray] = []
+    if flag == "bypassed":
+        core.set_bypass(True)
+    link = native.Link.server_end(core.link_name)
+    core.housekeeping()
+    session = Session("a1", link, HALF, make_chain=identity_factory())
+    try:
+        # Played while the server did nothing: hopelessly late, or bypassed.
+        in_blocks(core.process, old, [512])
+        if flag == "offline":
+            session.pull()  # from now on the session knows this epoch
+
+        in_blocks(core.process, old, [512])
+
+        def play() -> None:
+            heard.append(in_blocks(lambda block: core.process(block, True), audio, [512]))
+
+        player = threading.Thread(target=play)
+
+        def begin() -> None:
+            core.set_bypass(False)
+            player.start()
+            assert eventually(lambda: link.available_samples > old.shape[1])
+
+        session.link = Between(link, flag, begin)  # type: ignore[assignment]
+        while not player.ident or player.is_alive():
+            session.pull()
+            session.chain.advance()
+            session.deliver()
+            time.sleep(0.001)
+        player.join()
+        lost = session.lost_samples
+    finally:
+        session.close()
+        core.detach()
+    assert lost <= 2 * old.shape[1]
+    expected = 0.5 * delayed(audio, 9000)
+    wet = slice(9000 + 512, None)
+    assert np.abs(heard[0] - expected)[:, wet].max() <= 1e-6
 
 
 # --- the plugin dies ----------------------------------------------------------------------

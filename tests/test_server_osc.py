@@ -11,7 +11,9 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ import pytest
 from server_harness import ALL, HALF, eventually, identity_server, in_blocks, noise
 from stembridge.errors import ServerError
 from stembridge.presets import Preset, dumps, loads
-from stembridge.prompts import Clip, ExamplePrompt, NamePrompt
+from stembridge.prompts import Clip, ExamplePrompt, NamePrompt, TextPrompt
+from stembridge.separators.auto import resolved
 from stembridge.server import Server
 from stembridge.server.client import Client
 from stembridge.server.meters import BANDS, HIGHEST_HZ, LOWEST_HZ, Meters
@@ -183,6 +186,29 @@ def test_save_and_load_by_name(plugin: PluginEnd, trusted: Client, user_presets:
     names = {entry[0]: entry[1] for entry in trusted.request_all("/preset/list")}
     assert names["My half"] == "user"
     assert names["vocals"] == "factory"
+
+
+def test_auto_is_answered_for_as_a_session_would_be(server: Server, trusted: Client) -> None:
+    """Names and latency of "auto", which depend on the prompts where a preset is given."""
+
+    def latency(separator: str, mode: str, preset: str = "") -> list[Any]:
+        return trusted.request(
+            "/latency/get", separator, mode, 44100, 512, 0, preset, timeout_seconds=120.0
+        )
+
+    names = [reply[0] for reply in trusted.request_all("/separator/names", "auto")]
+    assert "vocals" in names
+    assert names == [reply[0] for reply in trusted.request_all("/separator/names", "unet")]
+    assert latency("auto", "live") == latency("unet", "live")
+    chosen = Preset("any", keep=(NamePrompt("vocals"),), separator="auto")
+    assert resolved(chosen)[0].separator == "unet"
+    assert latency("auto", "mix", dumps(chosen)) == latency("unet", "mix")
+    assert latency("auto", "live", "vocals") == latency("unet", "live")
+    with pytest.raises(RequestError) as caught:
+        latency("auto", "mix", dumps(replace(chosen, keep=(TextPrompt("qzxv"),))))
+    assert caught.value.code == "unavailable"
+    with pytest.raises(RequestError, match="Choose one of"):
+        latency("nothing", "mix")
 
 
 # --- files --------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from .. import __version__
 from ..errors import StembridgeError
 from ..presets import Preset, dumps, list_presets
 from ..prompts import NamePrompt
-from ..separators import SEPARATORS, Mode, SeparatorEntry, load_separator
-from .budget import LatencyParts, latency_of
-from .choices import Doors, preset_named
+from ..separators import SEPARATORS, Separator, SeparatorEntry, load_separator
+from ..separators.auto import AUTO, choose, resolved
+from .budget import latency_of
+from .choices import Doors, preset_from, preset_named
 from .clients import SERVER
 from .log import event
 from .osc import Handler, Request, same_token
@@ -114,8 +115,13 @@ def why_missing(entry: SeparatorEntry) -> str | None:
         return str(error)
 
 
+def named_separator(name: str) -> Separator:
+    """The separator of that name; "auto" is the one that it takes for a plain name."""
+    return load_separator(choose(()).separator if name == AUTO else name)
+
+
 def list_names(request: Request) -> None:
-    names = load_separator(request.values["separator"]).capabilities.names
+    names = named_separator(request.values["separator"]).capabilities.names
     for index, name in enumerate(names):
         request.reply(index, len(names), name)
     if not names:
@@ -124,27 +130,29 @@ def list_names(request: Request) -> None:
 
 def get_latency(server: Server, request: Request) -> None:
     values = request.values
-    key = (values["separator"], values["mode"], values["sample_rate"])
-    parts = mode_latency(*key, values["block_samples"], bool(values["fixed"]))
-    request.reply(*parts.values)
+    if values["preset"]:
+        doors = Doors(server.options.allowed_folders, request.client.trusted)
+        preset = preset_from(values["preset"], doors)
+    else:
+        preset = preset_of(values["separator"])
+    chain = build_chain(resolved(preset)[0], values["sample_rate"], 2, values["mode"])
+    request.reply(*latency_of(chain, values["block_samples"], fixed=bool(values["fixed"])).values)
 
 
-def mode_latency(
-    separator: str, mode: Mode, sample_rate: int, block_samples: int, fixed: bool
-) -> LatencyParts:
-    """The latency that a stereo session of this kind would have.
+def preset_of(name: str) -> Preset:
+    """Any preset of the separator `name`, for what depends on the separator alone.
 
     Raises:
-        StembridgeError: for a separator that is not there or does not know the mode.
+        StembridgeError: for a separator that is not there, or knows no sound by name.
     """
-    names = load_separator(separator).capabilities.names
+    separator = named_separator(name)
+    names = separator.capabilities.names
     if not names:
         raise RequestError(
-            "unavailable", f"{separator} knows no sound by name. Open a link to learn its latency."
+            "unavailable",
+            f"{name} knows no sound by name. Name a preset, or open a link to learn its latency.",
         )
-    preset = Preset(names[0], keep=(NamePrompt(names[0]),), separator=separator)
-    chain = build_chain(preset, sample_rate, 2, mode)
-    return latency_of(chain, block_samples, fixed=fixed)
+    return Preset(names[0], keep=(NamePrompt(names[0]),), separator=separator.name)
 
 
 def send_presets(request: Request) -> None:

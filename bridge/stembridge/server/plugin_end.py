@@ -22,6 +22,7 @@ from ..errors import ServerError, StembridgeError
 from ..presets import Preset, dumps
 from .client import Client, Event
 from .native import load_native
+from .protocol import PART_BYTES
 
 HOUSEKEEPING_SECONDS = 0.05
 RETRY_SECONDS = 0.25
@@ -150,8 +151,10 @@ class PluginEnd:
             from ..presets import loads
 
             preset = loads(self._text)
+            # What "auto" takes depends on the prompts; a text too long to send at once has clips.
+            text = self._text if len(self._text.encode()) <= PART_BYTES else ""
             reply = client.request(
-                "/latency/get", preset.separator, preset.mode or "mix", round(rate), block,
+                "/latency/get", preset.separator, preset.mode or "mix", round(rate), block, 0, text,
                 timeout_seconds=60.0,
             )  # fmt: skip
         return int(reply[0])

@@ -24,12 +24,12 @@ from .. import __version__
 from ..errors import LinkError, ServerError, StembridgeError
 from ..presets import Preset, list_presets
 from ..prompts import NamePrompt, Query
-from ..separators import Separator, load_separator
+from ..separators import SEPARATORS, Separator, load_separator
 from .clients import Address, Clients
 from .control import Control
 from .engine import Engine
 from .files import ServerInfo, ServerLock
-from .handlers import server_handlers
+from .handlers import server_handlers, why_missing
 from .housekeeping import Housekeeping
 from .learn_job import Learner
 from .log import event
@@ -230,6 +230,8 @@ class Server:
             event("Separator ready", name=separator, model=loaded.space)
         except StembridgeError as error:
             event("Separator not ready", level=logging.WARNING, name=separator, reason=error)
+        for entry in SEPARATORS.values():
+            why_missing(entry)  # imports it, so that the first `/separator/list` need not
 
     def _sweep(self) -> None:
         swept = self._native.sweep_stale()

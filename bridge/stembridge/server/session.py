@@ -184,10 +184,11 @@ class Session:
     def pull(self) -> None:
         """Move waiting input into the chain, a few steps at most."""
         limit = max(8192, math.ceil(STEPS_PER_TURN * self.chain.step_samples_host))
+        newest = self._input_end()
         if self.bypass or self.link.bypassed:
-            self.link.skip_to(FAR)  # to the newest
+            self.link.skip_to(newest)
             return
-        self._drop_hopeless()
+        self._drop_hopeless(newest)
         tape = self.learning.tape
         while limit > 0:
             gap = 0
@@ -221,13 +222,23 @@ class Session:
             self.meters.add(block.target, block.remainder)
         self.outbox.send()
 
-    def _drop_hopeless(self) -> None:
+    def _input_end(self) -> int:
+        """One past the newest input.
+
+        To be asked before any flag of the plugin: it sets a flag before it writes the samples
+        that the flag is about. So input up to here that looks droppable is, whatever the plugin
+        does meanwhile; what comes after this look is never touched.
+        """
+        self.link.read(0)  # moves past what the ring has lost
+        return self.link.position + self.link.available_samples
+
+    def _drop_hopeless(self, newest: int) -> None:
         """Input whose output would come far too late is skipped, to be in time again."""
-        if self.link.offline:
-            return
+        if self.link.offline or self.link.epoch != self._epoch:
+            return  # what a new epoch brings is not late
         late = self.link.play_position - self.outbox.written
         if late > max(self.latency.latency_samples // 2, round(0.25 * self.sample_rate)):
-            self.link.skip_to(FAR)  # to the newest; the ring may have lost what was there
+            self.link.skip_to(newest)
 
     def _new_epoch(self, epoch: int, position: int) -> None:
         """The host reset or changed its rate: begin anew, with a new chain if need be."""

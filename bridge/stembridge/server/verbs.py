@@ -119,7 +119,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "/separator/names",
         "The sounds a separator knows by name, one reply each (for menus and completion).",
-        (_a("separator", "s", "its name", default="unet", longest=100),),
+        (_a("separator", "s", "its name, or auto", default="unet", longest=100),),
         (_INDEX, _COUNT, _a("name", "s", "a name for keep or remove")),
         ("unet",),
     ),
@@ -128,11 +128,18 @@ VERBS: tuple[Verb, ...] = (
         "The latency of a mode before a link is open, so that a plugin can report it while "
         "the server is away.",
         (
-            _a("separator", "s", "its name", longest=100),
+            _a("separator", "s", "its name, or auto", longest=100),
             _a("mode", "s", "latency mode", choices=_MODES),
             _a("sample_rate", "i", "of the host, Hz", low=8000, high=384000),
             _a("block_samples", "i", "the host's largest block", low=1, high=65536),
             _FIXED,
+            _a(
+                "preset",
+                "s",
+                "name or text of a preset, which then decides on the separator: what auto takes "
+                "depends on the prompts",
+                default="",
+            ),
         ),
         _LATENCY,
         ("unet", "mix", 48000, 512),
