@@ -70,6 +70,8 @@ class Housekeeping:
             reason = session.check()
             if reason:
                 server.close_session(session.id, reason, session)
+            else:
+                server.prober.look_at(session)
         server.clients.forget_silent()
         if server.sessions:
             self._empty_since = now

@@ -90,8 +90,10 @@ class SessionLearning:
     def marked_seconds(self) -> float:
         return sum(clip.audio.shape[1] / clip.sample_rate for clip in self.marks)
 
-    def cut(self, from_seconds: float, to_seconds: float) -> Clip:
+    def cut(self, from_seconds: float, to_seconds: float, at_seconds: float = -1.0) -> Clip:
         """The selection as a clip; under the session's lock.
+
+        `at_seconds` is the place on the tape that both count back from; below 0 = its end.
 
         Raises:
             RequestError: "server" when nothing is armed; "arguments" beyond the tape.
@@ -100,7 +102,13 @@ class SessionLearning:
             raise RequestError(
                 "server", "The session keeps no input. Arm it first: learn/arm 30, and play."
             )
-        audio = self.tape.cut(from_seconds, to_seconds)
+        since = self.tape.taped_seconds - at_seconds if at_seconds >= 0 else 0.0
+        if since < 0:
+            raise RequestError(
+                "arguments",
+                f"The tape has not come to {at_seconds:g} s: it was begun anew. Select again.",
+            )
+        audio = self.tape.cut(from_seconds + since, to_seconds + since)
         return Clip(audio, self.tape.sample_rate, f"mark {len(self.marks) + 1}")
 
     def mark(self, clip: Clip) -> None:
@@ -200,14 +208,16 @@ class SessionLearning:
             return "learned"
         return "armed" if self.tape is not None else "off"
 
-    def status(self, preset: Preset) -> dict[str, Value]:
-        """The keys that begin with `learn_`."""
+    def status(self, preset: Preset, behind_seconds: float = 0.0) -> dict[str, Value]:
+        """The keys that begin with `learn_`. Sound is shown so long after it was taped."""
         tape, job = self.tape, self.job
         return {
             "learn_state": self.state,
             "learn_message": self.message,
             "learn_armed_seconds": tape.seconds if tape else 0.0,
             "learn_held_seconds": tape.held_seconds if tape else 0.0,
+            "learn_taped_seconds": tape.taped_seconds if tape else 0.0,
+            "learn_shown_seconds": max(0.0, tape.taped_seconds - behind_seconds) if tape else 0.0,
             "learn_marks": len(self.marks),
             "learn_marked_seconds": float(self.marked_seconds),
             "learn_fraction": float(job.fraction) if job else 0.0,

@@ -66,7 +66,7 @@ class LearnHandlers:
         session, values = self._session(request), request.values
         learning = session.learning
         with session.lock:
-            clip = learning.cut(values["from_seconds"], values["to_seconds"])
+            clip = learning.cut(values["from_seconds"], values["to_seconds"], values["at_seconds"])
         learning.mark(clip)
         seconds = clip.audio.shape[1] / clip.sample_rate
         request.reply(len(learning.marks), seconds, float(learning.marked_seconds))

@@ -62,7 +62,7 @@ class Job:
 
     def run(self) -> None:
         """On the job's own thread."""
-        with _one_quiet_core():
+        with one_quiet_core():
             try:
                 text = self._tune()
             except _DroppedError:
@@ -161,7 +161,7 @@ class Learner:
 
 
 @contextlib.contextmanager
-def _one_quiet_core():
+def one_quiet_core():
     """One torch thread and low priority for the calling thread."""
     import torch
 

@@ -38,6 +38,7 @@ class Tape:
         self._ring = np.zeros((channels, length), np.float32)
         self._end = 0
         self._held = 0
+        self._taped = 0
 
     @property
     def held_samples(self) -> int:
@@ -47,6 +48,11 @@ class Tape:
     @property
     def held_seconds(self) -> float:
         return self._held / self.sample_rate
+
+    @property
+    def taped_seconds(self) -> float:
+        """How much was put on it in all: the place of "now", which later sound moves on."""
+        return self._taped / self.sample_rate
 
     def fits(self, sample_rate: float, channels: int) -> bool:
         """Whether it can go on with audio of that kind."""
@@ -72,6 +78,7 @@ class Tape:
             self._ring[:, : kept - first] = newest[:, first:]
         self._end = (self._end + samples) % length
         self._held = min(length, self._held + samples)
+        self._taped += samples
 
     def cut(self, from_seconds: float, to_seconds: float) -> np.ndarray:
         """A copy from so many seconds ago to so many seconds ago: `(channels, samples)`.

@@ -17,6 +17,7 @@ LOWEST_HZ, HIGHEST_HZ = 40.0, 18000.0
 WINDOW_SAMPLES = 4096
 FLOOR_DB = -96.0
 SILENCE_DB = -120.0
+SHARE_SECONDS = 3.0
 
 
 def to_db(linear: float) -> float:
@@ -56,6 +57,14 @@ class Meters:
         rms = np.sqrt(sum(entry[2] for entry in recent) / samples)
         peaks = np.max([entry[3] for entry in recent], axis=0)
         return [to_db(float(value)) for pair in zip(rms, peaks, strict=True) for value in pair]
+
+    def kept_share(self, seconds: float = SHARE_SECONDS) -> float:
+        """Energy of the target over that of the input, 0 to 1, of late; -1 for silence."""
+        since = time.monotonic() - seconds
+        with self._lock:
+            recent = [entry[2] for entry in self._entries if entry[0] > since]
+        energy = np.sum(recent, axis=0) if recent else np.zeros(3)
+        return min(1.0, float(energy[1] / energy[0])) if energy[0] > 1e-9 else -1.0
 
     def spectrum(self, sample_rate: float) -> tuple[bytes, bytes]:
         """Target and remainder in 64 bands, a byte each: dB above -96 dBFS times 255 / 96.

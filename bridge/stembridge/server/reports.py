@@ -40,7 +40,7 @@ def session_status(session: Session) -> dict[str, Value]:
     state = session.state
     return {
         "state": state,
-        "message": session.error or _sentence(state),
+        "message": session.error or _dry_render(session) or _sentence(state),
         "preset": preset.name,
         "keep": words(preset.keep),
         "remove": words(preset.remove),
@@ -64,8 +64,21 @@ def session_status(session: Session) -> dict[str, Value]:
         "misses": session.outbox.misses,
         "late_samples": str(session.outbox.late_samples),
         "lost_samples": str(session.lost_samples),
-        **session.learning.status(preset),
+        "dry_samples": str(session.dry_samples),
+        "kept_share": float(session.meters.kept_share()),
+        **session.learning.status(preset, session.behind_seconds()),
+        **session.probing.status(preset),
     }
+
+
+def _dry_render(session: Session) -> str:
+    if not session.dry_samples:
+        return ""
+    seconds = session.dry_samples / session.sample_rate
+    return (
+        f"The last render was dry for {seconds:.1f} s, because no server was there. "
+        "It is here now: render again."
+    )
 
 
 def _sentence(state: str) -> str:

@@ -1,6 +1,6 @@
 """The server as an object: `with Server() as server:` listens until the block ends.
 
-It owns, and lets go of in this order: the learner, the OSC socket, the house-keeping thread,
+It owns, and lets go of in this order: prober and learner, the OSC socket, the house-keeping thread,
 the control threads, the engine, the sessions with their links, and the lock. A server that
 cannot start leaves nothing behind. `stop` may be called from any thread and only asks;
 `wait` returns when it was asked.
@@ -35,6 +35,7 @@ from .learn_job import Learner
 from .log import event
 from .native import load_native
 from .osc import OscFace, check_host
+from .probing import Prober
 from .protocol import DEFAULT_PORT, RequestError
 from .session import ChainFactory, Session, build_chain
 from .session_handlers import SessionHandlers
@@ -92,6 +93,7 @@ class Server:
             self.engine = Engine(workers, self._native.wait_any, batching=self.options.batching)
             closers.callback(self.engine.close)
             self.learner = Learner()
+            self.prober = Prober()
             self.control = Control()
             closers.callback(self.control.close)
             self.housekeeping = Housekeeping(self)
@@ -99,6 +101,7 @@ class Server:
             self.osc = _listen(self.options, self.clients)
             closers.callback(self.osc.close)
             closers.callback(self.learner.close)
+            closers.callback(self.prober.close)
             self.info = ServerInfo(self.osc.host, self.osc.port, __version__)
             self._sweep()
             self.engine.start()

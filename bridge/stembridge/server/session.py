@@ -29,6 +29,7 @@ from .learn import SessionLearning
 from .learn_tape import Tape
 from .meters import Meters
 from .outbox import Outbox
+from .probing import SessionProbing
 from .protocol import RequestError
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ class Session:
         self.bypass = False
         self.meters = Meters()
         self.learning = SessionLearning()
+        self.probing = SessionProbing()
+        self.dry_samples = 0
+        """Of the plugin's last offline render, dry because no server came; the plugin says so."""
         self.lock = threading.Lock()
         self.control_lock = threading.Lock()
         """Held by whoever changes the preset or the mode; never by the engine."""
@@ -163,6 +167,10 @@ class Session:
         needed = (self._steps + 1) * self.chain.step_samples_host - (self._next - self._base)
         return max(RESAMPLER_WAIT_SAMPLES, math.ceil(needed))
 
+    def behind_seconds(self) -> float:
+        """How long ago the newest finished sound came in."""
+        return max(0, self._next - self.outbox.written) / self.sample_rate
+
     def slack_seconds(self) -> float:
         """Time until the plugin needs what it has not got yet; negative = it is late."""
         if self.link.offline:
@@ -208,6 +216,8 @@ class Session:
             self.chain.feed(span.audio)
             if tape is not None:
                 tape.write(span.audio, gap)
+            if self.probing.tape is not None:
+                self.probing.tape.write(span.audio)
             self._next = span.position + samples
             limit -= samples
         self._steps += self.chain.due // len(self.chain.streams)
@@ -297,6 +307,7 @@ class Session:
 
     def _fit_tape(self) -> None:
         """An armed tape follows the link's rate and layout; what was on it is of another."""
+        self.probing.fit(self.sample_rate, self.channels)
         tape = self.learning.tape
         if tape is None or tape.fits(self.sample_rate, self.channels):
             return

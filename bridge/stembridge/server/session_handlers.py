@@ -78,6 +78,8 @@ class SessionHandlers:
             "mode/set": self.set_mode,
             "output/set": self.set_output,
             "bypass/set": self.set_bypass,
+            "probe/start": self.start_probe,
+            "render/report": self.report_render,
         }
         table = {f"/session/<id>/{name}": handler for name, handler in quick.items()}
         for name, handler in working.items():
@@ -253,6 +255,28 @@ class SessionHandlers:
         self.server.engine.poke(session)
         self.changed(request, "bypass", str(request.values["bypass"]))
         request.reply(request.values["bypass"])
+
+    # -- what the plugin and the ears report -------------------------------------------------
+
+    def start_probe(self, request: Request) -> None:
+        session, seconds = self._session(request), request.values["seconds"]
+        probing, audio = session.probing, None
+        with session.lock:
+            tape = session.learning.tape
+            if tape is not None and tape.held_seconds >= seconds:
+                probing.tape, audio = None, tape.cut(seconds, 0.0)
+            else:
+                probing.listen(session.sample_rate, session.channels, seconds)
+        if audio is not None and tape is not None:
+            self.server.prober.start(session, audio, tape.sample_rate)
+        request.reply(seconds, int(audio is None))
+
+    def report_render(self, request: Request) -> None:
+        session = self._session(request)
+        session.dry_samples = request.values["dry_samples"]
+        if session.dry_samples:
+            event("A render was dry", session=session.id, samples=session.dry_samples)
+        request.reply(session.dry_samples)
 
     # -- watching --------------------------------------------------------------------------
 

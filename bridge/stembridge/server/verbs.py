@@ -317,6 +317,15 @@ VERBS: tuple[Verb, ...] = (
         (
             _a("from_seconds", "f", "begin, seconds ago", low=0, high=300),
             _a("to_seconds", "f", "end, seconds ago", low=0, high=300, default=0.0),
+            _a(
+                "at_seconds",
+                "f",
+                "the place on the tape that both count back from (learn_taped_seconds when the "
+                "choice was made); -1 = now",
+                low=-1,
+                high=1e7,
+                default=-1.0,
+            ),
         ),
         (
             _a("marks", "i", "how many there are now"),
@@ -384,6 +393,23 @@ VERBS: tuple[Verb, ...] = (
         ),
         (_a("name", "s", "as saved"), _a("path", "s", "of the file")),
         ("My organ", 0),
+    ),
+    Verb(
+        "/session/<id>/probe/start",
+        "Asks whether the prompt fits what is played: listens for so long (or takes it from an "
+        "armed tape that holds as much) and then separates that again, beside the audio. The "
+        "outcome is in the status keys that begin with `probe_`.",
+        (_a("seconds", "f", "to listen", low=2, high=30, default=10.0),),
+        (_a("seconds", "f", "as set"), _a("listening", "i", "0 = the tape held them already")),
+        (10.0,),
+    ),
+    Verb(
+        "/session/<id>/render/report",
+        "The plugin tells how much of its last offline render was dry because no server came; "
+        "0 takes that back. It is shown in the session's status.",
+        (_a("dry_samples", "i", "of the last render", low=0),),
+        (_a("dry_samples", "i", "as sent"),),
+        (0,),
     ),
 )
 
@@ -459,15 +485,24 @@ SESSION_STATUS: tuple[Argument, ...] = (
     _a("misses", "i", "deliveries that came too late to be heard whole"),
     _a("late_samples", "s", "samples that came too late (a long number, as text)"),
     _a("lost_samples", "s", "input that the server never got to read (the same)"),
+    _a("dry_samples", "s", "of the last offline render, dry for want of a server (as text)"),
+    _a("kept_share", "f", "energy of the target over that of the input, last 3 s; -1 = silence"),
     _a("learn_state", "s", "off, armed, learning, learned"),
     _a("learn_message", "s", "the outcome of learning, or what went wrong"),
     _a("learn_armed_seconds", "f", "length of the tape; 0 = not armed"),
     _a("learn_held_seconds", "f", "how much input is on it"),
+    _a("learn_taped_seconds", "f", "how much was put on it since it was armed: the place of now"),
+    _a("learn_shown_seconds", "f", "the place on it of the newest sound in `spectrum`"),
     _a("learn_marks", "i", "examples marked"),
     _a("learn_marked_seconds", "f", "their length"),
     _a("learn_fraction", "f", "of the steps, while learning"),
     _a("learn_gain_db", "f", "what tuning has gained over the mean of the marks"),
     _a("learn_audition", "i", "1 = the learned prompt plays"),
+    _a("probe_state", "s", "off, listening, working, done, or old: the prompts changed since"),
+    _a("probe_fraction", "f", "of listening or working"),
+    _a("probe_match", "f", "probability that the prompt's sound is there; -1 = not known"),
+    _a("probe_share", "f", "of the mix that the prompt takes, 0 to 1; -1 = not known"),
+    _a("probe_message", "s", "the outcome in a sentence, or why there is none"),
 )
 SERVER_STATUS: tuple[Argument, ...] = (
     _a("version", "s", "of Stembridge"),
