@@ -62,8 +62,7 @@ def test_the_tuner_hears_what_the_streams_play(tuned) -> None:
         expected = tunable.estimate(prepared, vector[0])
         packed = unet.networks("render").sounds
         affines = packed.affines(vector[:, 3:size], vector[:, size:])
-        frames = prepared.magnitudes.permute(0, 2, 3, 1).contiguous()
-        mask = run_window(packed, frames, affines).permute(0, 3, 1, 2)
+        mask = run_window(packed, prepared.magnitudes, affines)
     assert torch.allclose(prepared.spectra * mask[..., None], expected, atol=1e-4)
     assert expected.square().sum() < 0.9 * prepared.spectra.square().sum()
 

@@ -114,8 +114,8 @@ def test_module_and_packed_network_equal_the_published_arithmetic(
     estimate = module(x, prompt)
     assert torch.allclose(estimate, expected * x, atol=TOLERANCE)
     packed = PackedUNet(module)
-    masks = run_window(packed, x.permute(0, 2, 3, 1), packed.affines(prompt))
-    assert torch.allclose(masks.permute(0, 3, 1, 2), expected, atol=TOLERANCE)
+    masks = run_window(packed, x, packed.affines(prompt))
+    assert torch.allclose(masks, expected, atol=TOLERANCE)
     assert expected.std() > 1e-3, "the oracle must say something"
 
 
@@ -124,11 +124,11 @@ def test_module_and_packed_network_equal_the_published_arithmetic(
 def test_a_few_frames_of_a_window_equal_those_of_the_whole(
     unet: Unet, random: np.random.Generator, first: int, stop: int
 ) -> None:
-    x = spectrum_like(random, 64).permute(0, 2, 3, 1)
+    x = spectrum_like(random, 64)
     packed = unet.networks("render").vocals
     whole = run_window(packed, x, packed.affines())
     part = run_window(packed, x, packed.affines(), first, stop)
-    assert torch.allclose(part, whole[:, first:stop], atol=1e-5)
+    assert torch.allclose(part, whole[:, :, first:stop], atol=1e-5)
 
 
 @pytest.mark.parametrize("piece", [64, 128])
@@ -138,18 +138,18 @@ def test_the_grid_equals_one_window_over_everything(
 ) -> None:
     frames = 384
     x = spectrum_like(random, frames)
-    expected = oracle(stored, "vocals", x)[0].permute(1, 2, 0)
+    expected = oracle(stored, "vocals", x)[0]
     packed = unet.networks("render").vocals
     run = GridRun(packed, packed.affines())
-    columns = x[0].permute(1, 2, 0)
+    columns = x[0]
     masks, given = [], piece - 1
-    masks.append(run.push(columns[:given]))
+    masks.append(run.push(columns[:, :given]))
     while given + piece < frames:
-        masks.append(run.push(columns[given : given + piece]))
+        masks.append(run.push(columns[:, given : given + piece]))
         given += piece
-        assert sum(m.shape[1] for m in masks) == max(0, given - LOOKAHEAD_FRAMES)
-    masks.append(run.push(columns[given:], last=True))
-    assert torch.allclose(torch.cat(masks, dim=1)[0], expected, atol=TOLERANCE)
+        assert sum(m.shape[2] for m in masks) == max(0, given - LOOKAHEAD_FRAMES)
+    masks.append(run.push(columns[:, given:], last=True))
+    assert torch.allclose(torch.cat(masks, dim=2)[0], expected, atol=TOLERANCE)
 
 
 @torch.inference_mode()
@@ -166,9 +166,7 @@ def test_a_network_steered_in_its_decoder_shares_one_encoding(
     together = network.decode_many(skips, prompts)
     packed = PackedUNet(network)
     spread = torch.zeros(len(prompts), dtype=torch.long)
-    fast = run_window(
-        packed, x.permute(0, 2, 3, 1), packed.affines(prompts), spread=spread
-    ).permute(0, 3, 1, 2)
+    fast = run_window(packed, x, packed.affines(prompts), spread=spread)
     for row in range(len(prompts)):
         alone = network.decode(skips, prompts[row : row + 1])[0]
         assert torch.allclose(together[0, row], alone, atol=1e-5)
@@ -185,8 +183,8 @@ def test_film_offsets_do_what_they_say(unet: Unet, random: np.random.Generator) 
     film = module.film(prompt, offsets)
     expected = module.decode(module.encode(x, film=film), film=film)
     packed = unet.networks("render").prompted
-    masks = run_window(packed, x.permute(0, 2, 3, 1), packed.affines(prompt, offsets))
-    assert torch.allclose(masks.permute(0, 3, 1, 2), expected, atol=1e-5)
+    masks = run_window(packed, x, packed.affines(prompt, offsets))
+    assert torch.allclose(masks, expected, atol=1e-5)
     plain = module.decode(module.encode(x, prompt), prompt)
     assert (plain - expected).abs().max() > 1e-2
 

@@ -170,22 +170,22 @@ def test_the_grid_starts_again_after_silence_with_equal_masks(
     unet: Unet, random: np.random.Generator
 ) -> None:
     """Long silence stops the networks; what follows is as if they had never stopped."""
-    frames = torch.from_numpy(random.random((1023, 1024, 2)).astype(np.float32) ** 3)
-    frames[180:760] = 0
+    frames = torch.from_numpy(random.random((2, 1023, 1024)).astype(np.float32) ** 3)
+    frames[:, 180:760] = 0
     plan = unet.plan(named(unet, "vocals"))
     prepared = prepare(plan, unet.layout, unet.networks("render"))
     stopping, never = GridMasks(prepared), GridMasks(prepared)
     stopped, start = 0, 0
     for stop in range(127, 1024, 128):
-        piece, start = frames[start:stop], stop
+        piece, start = frames[:, start:stop], stop
         due = max(0, stop - 256)
         a = stopping.push(piece, due)
         stopped += stopping._runs is None and due > 0
         quiet = never._frames  # a frame that is heard by a hair keeps the networks awake
         b = never.push(piece.clamp(min=1e-30), due)
         assert quiet is not never._frames
-        heard = frames[due - a.shape[1] : due].any(dim=-1).any(dim=-1)
-        assert torch.allclose(a[:, heard], b[:, heard], atol=1e-5)
+        heard = frames[:, due - a.shape[2] : due].any(dim=-1).any(dim=0)
+        assert torch.allclose(a[:, :, heard], b[:, :, heard], atol=1e-5)
     assert stopped, "the silence must have been long enough"
 
 
@@ -193,7 +193,7 @@ def test_the_grid_starts_again_after_silence_with_equal_masks(
 def test_new_queries_on_the_grid_equal_a_stream_that_had_them_all_along(
     unet: Unet, random: np.random.Generator
 ) -> None:
-    frames = torch.from_numpy(random.random((640, 1024, 2)).astype(np.float32) ** 3)
+    frames = torch.from_numpy(random.random((2, 640, 1024)).astype(np.float32) ** 3)
     networks = unet.networks("render")
 
     def prepared(name: str) -> unet_engine.Prepared:
@@ -201,12 +201,12 @@ def test_new_queries_on_the_grid_equal_a_stream_that_had_them_all_along(
 
     changing, always = GridMasks(prepared("instrumental")), GridMasks(prepared("vocals"))
     for start, stop in ((0, 127), (127, 255), (255, 383), (383, 511)):
-        before = changing.push(frames[start:stop], max(0, stop - 256))
-        expected = always.push(frames[start:stop], max(0, stop - 256))
+        before = changing.push(frames[:, start:stop], max(0, stop - 256))
+        expected = always.push(frames[:, start:stop], max(0, stop - 256))
     assert torch.allclose(before + expected, torch.ones(()), atol=1e-5)
     changing.set_prepared(prepared("vocals"))
-    after = changing.push(frames[511:], 640, last=True)
-    assert torch.allclose(after, always.push(frames[511:], 640, last=True), atol=1e-5)
+    after = changing.push(frames[:, 511:], 640, last=True)
+    assert torch.allclose(after, always.push(frames[:, 511:], 640, last=True), atol=1e-5)
 
 
 def test_a_wrong_shape_and_a_wrong_mode_are_errors(unet: Unet) -> None:

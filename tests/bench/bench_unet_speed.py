@@ -64,11 +64,11 @@ def plain_whole(separator: Unet, audio: torch.Tensor) -> None:
 
 def grid_run(separator: Unet, runs: list[GridRun], magnitudes: torch.Tensor) -> None:
     """The same networks on as many frames as mode render runs them: equal masks, no borders."""
-    columns = magnitudes[0].permute(1, 2, 0)
+    columns = magnitudes[0]
     with torch.inference_mode():
         for run in runs:
             for start in range(0, WINDOW_FRAMES, 128):
-                run.push(columns[start : start + 128])
+                run.push(columns[:, start : start + 128])
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def prepare(plan: Plan, layout: Layout, networks: Networks) -> Prepared:
 
 @dataclass
 class _Sigmoids:
-    """Network outputs for the wanted frames, `(…, frames, BINS, 2)`, or None if not run."""
+    """Network outputs for the wanted frames, `(…, 2, frames, BINS)`, or None if not run."""
 
     pair: Tensor | None = None
     group: Tensor | None = None
@@ -67,7 +67,7 @@ class _Sigmoids:
 
 
 def combine(prepared: Prepared, magnitudes: Tensor, found: _Sigmoids) -> Tensor:
-    """Masks `(queries, frames, BINS, 2)` of frames with `magnitudes` `(frames, BINS, 2)`."""
+    """Masks `(queries, 2, frames, BINS)` of frames with `magnitudes` `(2, frames, BINS)`."""
     plan, layout = prepared.plan, prepared.layout
     ones = torch.ones_like(magnitudes)
     vocals = rest = ones
@@ -112,10 +112,10 @@ def window_masks(jobs: Sequence[tuple[Prepared, Tensor]], first: int, stop: int)
     """Masks of frames `first` to `stop` of each job's window, in common network calls.
 
     Args:
-        jobs: what is wanted of which window, magnitudes `(T, BINS, 2)`, equal T, all of the
+        jobs: what is wanted of which window, magnitudes `(2, T, BINS)`, equal T, all of the
             same networks.
 
-    Returns: per job `(queries, stop - first, BINS, 2)`.
+    Returns: per job `(queries, 2, stop - first, BINS)`.
     """
     found = [_Sigmoids() for _ in jobs]
     networks = jobs[0][0].networks
@@ -142,7 +142,7 @@ def window_masks(jobs: Sequence[tuple[Prepared, Tensor]], first: int, stop: int)
             for affines in prepared.extras
         )
     return [
-        combine(prepared, window[first:stop], result)
+        combine(prepared, window[:, first:stop], result)
         for (prepared, window), result in zip(jobs, found, strict=True)
     ]
 
@@ -170,7 +170,7 @@ class GridMasks:
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
-        self._frames = torch.zeros(0, BINS, 2)
+        self._frames = torch.zeros(2, 0, BINS)
         self._kept_from = 0
         self._given = 0
         self._runs: dict[str, GridRun] | None = None
@@ -180,29 +180,29 @@ class GridMasks:
         self._prepared, self._runs = prepared, None
 
     def push(self, magnitudes: Tensor, stop: int, last: bool = False) -> Tensor:
-        """Take frames `(frames, BINS, 2)`, return the masks of all frames before `stop`.
+        """Take frames `(2, frames, BINS)`, return the masks of all frames before `stop`.
 
         With `last`, the frames are filled up to a multiple of 64 and nothing follows.
 
-        Returns: `(queries, stop - given before, BINS, 2)`.
+        Returns: `(queries, 2, stop - given before, BINS)`.
         """
         if last:
-            total = self._kept_from + len(self._frames) + len(magnitudes)
-            filling = magnitudes.new_zeros(padded_frames(total) - total, *magnitudes.shape[1:])
-            magnitudes = torch.cat([magnitudes, filling])
-        self._frames = torch.cat([self._frames, magnitudes])
+            total = self._kept_from + self._frames.shape[1] + magnitudes.shape[1]
+            filling = magnitudes.new_zeros(2, padded_frames(total) - total, BINS)
+            magnitudes = torch.cat([magnitudes, filling], dim=1)
+        self._frames = torch.cat([self._frames, magnitudes], dim=1)
         first = self._given
         self._given = max(stop, first)
-        wanted = self._frames[first - self._kept_from : self._given - self._kept_from]
-        shape = (len(self._prepared.plan.queries), len(wanted), BINS, 2)
-        if (len(wanted) or self._runs is None) and not wanted.any():
+        wanted = self._frames[:, first - self._kept_from : self._given - self._kept_from]
+        count = wanted.shape[1]
+        if (count or self._runs is None) and not wanted.any():
             # Nothing to hear: whatever the mask, the result is zero.
             self._runs = None
             self._forget()
-            return torch.zeros(shape)
+            return torch.zeros(len(self._prepared.plan.queries), 2, count, BINS)
         restart = self._runs is None
         sigmoids = self._restart(first, last) if restart else self._run(magnitudes, last)
-        masks = combine(self._prepared, wanted, _cut(sigmoids, len(wanted)))
+        masks = combine(self._prepared, wanted, _cut(sigmoids, count))
         self._forget()
         return masks
 
@@ -220,7 +220,7 @@ class GridMasks:
             self._runs["group"] = GridRun(networks.prompted, prepared.group, rows)
         for index, affines in enumerate(prepared.extras):
             self._runs[f"extra{index}"] = GridRun(networks.sounds, affines)
-        found = self._run(self._frames[start - self._kept_from :], last)
+        found = self._run(self._frames[:, start - self._kept_from :], last)
         return _cut(found, None, first - start)
 
     def _run(self, magnitudes: Tensor, last: bool) -> _Sigmoids:
@@ -238,7 +238,7 @@ class GridMasks:
         start = (self._given - REACH_FRAMES) // FRAME_MULTIPLE * FRAME_MULTIPLE
         drop = start - self._kept_from
         if drop > 0:
-            self._frames = self._frames[drop:].clone()
+            self._frames = self._frames[:, drop:].clone()
             self._kept_from = start
 
 
@@ -247,9 +247,10 @@ def _cut(found: _Sigmoids, count: int | None, first: int = 0) -> _Sigmoids:
     stop = None if count is None else first + count
 
     def cut(x: Tensor | None) -> Tensor | None:
-        return None if x is None else x[..., first:stop, :, :]
+        return None if x is None else x[..., first:stop, :]
 
-    return _Sigmoids(cut(found.pair), cut(found.group), tuple(x[first:stop] for x in found.extras))
+    extras = tuple(x[:, first:stop] for x in found.extras)
+    return _Sigmoids(cut(found.pair), cut(found.group), extras)
 
 
 __all__ = [

@@ -35,7 +35,6 @@ from .layers.unet_masks import apply_masks
 from .layers.unet_stft import (
     HOP_SAMPLES,
     OVERLAP_SAMPLES,
-    SPECTRUM_BINS,
     WINDOW_SAMPLES,
     Analysis,
     Synthesis,
@@ -65,6 +64,8 @@ MODE_SHAPES: dict[Mode, ModeShape] = {
     "render": ModeShape(128, LOOKAHEAD_FRAMES, 0),
 }
 _GRID_MEMORY_FRAMES = 320
+_CACHED_FRAMES = 32
+"""Frames that are masked and made sound at once, so that they stay in the CPU's cache."""
 
 
 class UnetStream(SeparatorStream):
@@ -101,9 +102,9 @@ class UnetStream(SeparatorStream):
         self._analysis = Analysis(self._channels, self.step_samples)
         self._synthesis = Synthesis(self._count, self._channels)
         # Spectra that wait for their masks; the first of them belongs to frame `_next`.
-        self._waiting = torch.zeros(self._channels, 0, SPECTRUM_BINS, dtype=torch.complex64)
+        self._waiting: list[Tensor] = []
         self._next = -1
-        self._window = torch.zeros(shape.window_frames, BINS, self._channels)
+        self._window = torch.zeros(self._channels, shape.window_frames, BINS)
         self._grid = GridMasks(self._prepared) if not shape.window_frames else None
 
     def set_queries(self, queries: Sequence[Query]) -> None:
@@ -170,10 +171,10 @@ class UnetStream(SeparatorStream):
         return stems
 
     def next_frames(self) -> Tensor:
-        """Analyse the oldest due step: its magnitudes `(H, BINS, channels)`."""
+        """Analyse the oldest due step: its magnitudes `(channels, H, BINS)`."""
         spectra = self._analysis.push(torch.from_numpy(self._next_samples()))
         self._steps += 1
-        self._waiting = torch.cat([self._waiting, spectra], dim=1)
+        self._waiting.append(spectra)
         return magnitudes_of(spectra)
 
     def _next_samples(self) -> np.ndarray:
@@ -190,9 +191,9 @@ class UnetStream(SeparatorStream):
 
     def window_job(self, magnitudes: Tensor) -> tuple[Prepared, Tensor] | None:
         """Move the window on; what is wanted of it, or None where all of it is silent."""
-        self._window = torch.cat([self._window[len(magnitudes) :], magnitudes])
+        self._window = torch.cat([self._window[:, magnitudes.shape[1] :], magnitudes], dim=1)
         first, stop = self.window_span
-        heard = self._window[first:stop].any()
+        heard = self._window[:, first:stop].any()
         return (self._prepared, self._window) if heard else None
 
     @property
@@ -208,11 +209,11 @@ class UnetStream(SeparatorStream):
         # Frame -1 is not the network's; the newest frame here is H k - 2.
         newest = self._steps * self.shape.step_frames - 2
         stop = max(0, newest + 1 - LOOKAHEAD_FRAMES)
-        self._give_grid(self._grid.push(magnitudes[skip:], stop))
+        self._give_grid(self._grid.push(magnitudes[:, skip:], stop))
 
     def _give_grid(self, masks: Tensor) -> None:
-        if masks.shape[1] and self._next == -1:
-            masks = torch.cat([masks[:, :1], masks], dim=1)
+        if masks.shape[2] and self._next == -1:
+            masks = torch.cat([masks[:, :, :1], masks], dim=2)
         self.give(masks)
 
     def _finish_grid(self, total: int) -> None:
@@ -224,12 +225,14 @@ class UnetStream(SeparatorStream):
             missing = self.step_samples - (self._fed - self._steps * self.step_samples)
             self.feed(np.zeros((self._channels, missing), np.float32))
             skip = 1 if self._steps == 0 else 0
-            chunks.append(self.next_frames()[skip:])
-        magnitudes = torch.cat(chunks) if chunks else torch.zeros(0, BINS, self._channels)
+            chunks.append(self.next_frames()[:, skip:])
+        empty = torch.zeros(self._channels, 0, BINS)
+        magnitudes = torch.cat([empty, *chunks], dim=1)
         # Frames that only see what lies after the end are not part of the song.
-        surplus = max(0, self._next + self._waiting.shape[1] - frames)
-        self._waiting = self._waiting[:, : self._waiting.shape[1] - surplus]
-        magnitudes = magnitudes[: len(magnitudes) - surplus]
+        # (Their spectra wait for nothing: `flush` resets.)
+        waiting = sum(spectra.shape[1] for spectra in self._waiting)
+        surplus = max(0, self._next + waiting - frames)
+        magnitudes = magnitudes[:, : magnitudes.shape[1] - surplus]
         self._give_grid(self._grid.push(magnitudes, frames, last=True))
 
     def give_window(self, masks: Tensor | None) -> None:
@@ -239,17 +242,24 @@ class UnetStream(SeparatorStream):
         # Before frame -1 there is nothing to give.
         frames = slice(min(shape.step_frames, max(0, -1 - oldest)), shape.step_frames)
         if masks is None:
-            masks = torch.zeros(self._count, shape.step_frames, BINS, self._channels)
-        self.give(masks[:, frames])
+            masks = torch.zeros(self._count, self._channels, shape.step_frames, BINS)
+        self.give(masks[:, :, frames])
 
     def give(self, masks: Tensor) -> None:
-        """Apply masks `(queries, frames, BINS, channels)` to the oldest waiting frames."""
-        frames = masks.shape[1]
+        """Apply masks `(queries, channels, frames, BINS)` to the oldest waiting frames."""
+        frames = masks.shape[2]
         if not frames:
             return
-        spectra, self._waiting = self._waiting[:, :frames], self._waiting[:, frames:].clone()
-        masked = apply_masks(masks.permute(0, 3, 1, 2), spectra)
-        samples = self._synthesis.push(masked)
+        spectra = self._take_waiting(frames)
+        pieces = [
+            self._synthesis.push(apply_masks(m, x))
+            for m, x in zip(
+                masks.split(_CACHED_FRAMES, dim=2),
+                spectra.split(_CACHED_FRAMES, dim=1),
+                strict=True,
+            )
+        ]
+        samples = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
         # Frame f finishes the hop at 1024 f - 2048; what lies before sample 0 is dropped.
         position = self._next * HOP_SAMPLES - WINDOW_SAMPLES // 2
         self._next += frames
@@ -257,6 +267,17 @@ class UnetStream(SeparatorStream):
         if samples.shape[-1]:
             self._made += samples.shape[-1]
             self._ready.append(samples.numpy())
+
+    def _take_waiting(self, frames: int) -> Tensor:
+        """The oldest `frames` waiting spectra; mostly one step's, so nothing is copied."""
+        parts: list[Tensor] = []
+        while frames:
+            oldest = self._waiting.pop(0)
+            parts.append(oldest[:, :frames])
+            if oldest.shape[1] > frames:
+                self._waiting.insert(0, oldest[:, frames:])
+            frames -= parts[-1].shape[1]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def advance_streams(streams: Sequence[UnetStream]) -> None:

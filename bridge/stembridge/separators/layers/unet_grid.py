@@ -62,20 +62,26 @@ class GridRun:
         """Frames in, the masks that are final out.
 
         Args:
-            magnitudes: float32 `(frames, BINS, 2)`.
+            magnitudes: float32 `(2, frames, BINS)`.
             last: nothing follows; all frames together must be a multiple of 64.
 
-        Returns: float32 `(rows, masks, BINS, 2)`.
+        Returns: float32 `(rows, 2, masks, BINS)`.
         """
-        columns = magnitudes[None].expand(self._down_rows, *magnitudes.shape)
+        columns = magnitudes.permute(1, 2, 0)[None]
+        columns = columns.expand(self._down_rows, *columns.shape[1:])
         for step in range(STEPS):
-            raw = self._push_down(step, columns, last)
+            columns = self._push_down(step, columns, last)
             if step < STEPS - 1:
-                self._skips[step].append(raw)
-            columns = raw
+                self._skips[step].append(columns)
+        buffer, inside = self._up_room(0, columns.shape[1], last)
+        inside.copy_(columns)
         for step in range(STEPS):
-            columns = self._push_up(step, columns, last)
-        return self._push_top(columns, last)
+            buffer = self._push_up(step, buffer, last)
+        masks = max(0, buffer.shape[1] - 6)
+        self._top = buffer[:, masks:].clone()
+        if not masks:
+            return buffer.new_zeros(self._rows, 2, 0, BINS)
+        return self._net.last(buffer)
 
     def _push_down(self, step: int, columns: Tensor, last: bool) -> Tensor:
         bins, count = BINS >> step, columns.shape[1]
@@ -97,49 +103,39 @@ class GridRun:
             return buffer.new_zeros(columns.shape[0], 0, bins // 2, DOWN_CHANNELS[step + 1])
         return self._net.down(step, buffer[:, : 2 * outputs + 3])
 
-    def _push_up(self, step: int, columns: Tensor, last: bool) -> Tensor:
-        net, kept = self._net, self._up[step]
-        held, count = kept.shape[1], columns.shape[1]
-        total = held + count + (1 if last else 0)
+    def _up_room(self, step: int, count: int, last: bool) -> tuple[Tensor, Tensor]:
+        """A buffer for the columns that up step `step` reads, and the place of `count` new ones.
+
+        What was kept, the skip and the last border are filled in; step 6 is the last layer.
+        """
+        top = step == STEPS
+        kept, border = (self._top, 3) if top else (self._up[step], 1)
+        held = kept.shape[1]
+        total = held + count + (border if last else 0)
         buffer = kept.new_empty(self._rows, total, *kept.shape[2:])
         buffer[:, :held] = kept
-        if step == 0:
-            buffer[:, held : held + count] = columns
-        else:
-            skip = self._take_skip(STEPS - 1 - step, count)
-            buffer[:, held : held + count, :, : skip.shape[3]] = skip
-            buffer[:, held : held + count, :, skip.shape[3] :] = columns
         if last:
-            buffer[:, -1:] = 0
-        pairs = max(0, total - 2)
+            buffer[:, -border:] = 0
+        inside = buffer[:, held : held + count]
+        if 0 < step < STEPS:
+            skip = self._take_skip(STEPS - 1 - step, count)
+            inside[..., : skip.shape[3]] = skip
+            inside = inside[..., skip.shape[3] :]
+        return buffer, inside
+
+    def _push_up(self, step: int, buffer: Tensor, last: bool) -> Tensor:
+        """Run a step on its buffer, straight into the buffer of the next one."""
+        pairs = max(0, buffer.shape[1] - 2)
         self._up[step] = buffer[:, pairs:].clone()
-        top = step == STEPS - 1
-        out = torch.empty(
-            self._rows,
-            2 * pairs,
-            2 * kept.shape[2],
-            UP_CHANNELS[step],
-            dtype=torch.float32 if top else net.dtype,
-        )
+        after, inside = self._up_room(step + 1, 2 * pairs, last)
         if pairs:
-            net.up(step, buffer, self._affines, out[:, 0::2], out[:, 1::2])
-        return out
+            self._net.up(step, buffer, self._affines, inside[:, 0::2], inside[:, 1::2])
+        return after
 
     def _take_skip(self, level: int, count: int) -> Tensor:
         waiting = torch.cat(self._skips[level], dim=1)
         self._skips[level] = [waiting[:, count:]]
         return waiting[:, :count]
-
-    def _push_top(self, columns: Tensor, last: bool) -> Tensor:
-        parts = [self._top, columns]
-        if last:
-            parts.append(columns.new_zeros(self._rows, 3, BINS, 1))
-        buffer = torch.cat(parts, dim=1)
-        masks = max(0, buffer.shape[1] - 6)
-        self._top = buffer[:, masks:].clone()
-        if not masks:
-            return buffer.new_zeros(self._rows, 0, BINS, 2)
-        return self._net.last(buffer)
 
 
 def _up_inputs() -> tuple[int, ...]:

@@ -45,11 +45,8 @@ def apply_masks(masks: Tensor, spectra: Tensor) -> Tensor:
     Returns: complex64 `(queries, channels, frames, bins)`, as `continue_mask(masks) * spectra`.
     """
     known = masks.shape[-1]
-    masks = masks.contiguous()
     level = masks[..., CONTINUED_FROM_BIN:].mean(dim=-1, keepdim=True)
     out = spectra.new_empty(*masks.shape[:-1], spectra.shape[-1])
-    # Real arithmetic: torch would turn a mask into complex numbers first.
-    parts, found = torch.view_as_real(spectra), torch.view_as_real(out)
-    torch.mul(parts[..., :known, :], masks[..., None], out=found[..., :known, :])
-    torch.mul(parts[..., known:, :], level[..., None], out=found[..., known:, :])
+    torch.mul(spectra[..., :known], masks, out=out[..., :known])
+    torch.mul(spectra[..., known:], level, out=out[..., known:])
     return out

@@ -2,12 +2,16 @@
 
 The module in `unet.py` says what is computed; here the same sums are ordered for a CPU.
 - Tensors are `(batch, frames, bins, channels)` in memory ("channels last") and live in
-  buffers that already hold the zero border of the next convolution.
+  buffers that already hold the zero border of the next convolution. Magnitudes and masks
+  are `(batch, 2, frames, bins)`, as spectra are.
 - Norm and FiLM together are one affine map per channel, applied while a convolution's
   output is copied to where the next one reads it, so they cost no pass of their own.
 - A transposed convolution of stride 2 is four plain ones that waste nothing. With `n` the
   input frame, output frame `2n` has the taps 1 and 3 (frames n, n-1) and `2n+1` the taps
   0, 2, 4 (frames n+1, n, n-1); bins work alike.
+- The two steps with one or two output channels would leave most of a vector idle, so
+  several neighbouring bins are made at once: 8 bins of 2 frames as 16 channels of a
+  convolution that moves on by 4 input bins, and 8 bins of 2 channels likewise.
 - Weights are reordered once for oneDNN where it is built in; elsewhere torch's own
   convolution runs.
 
@@ -30,6 +34,8 @@ Affine = tuple[Tensor, Tensor]
 
 _PHASE_TAPS = ([3, 1], [4, 2, 0])
 """Kernel taps that meet the input frames (n-1, n, n+1) in output frames 2n and 2n+1."""
+_FOLD = 8
+"""Neighbouring output bins that one convolution of the last two steps makes at once."""
 
 
 @dataclass(frozen=True)
@@ -46,48 +52,56 @@ class _Convolution:
 
     weight: Tensor
     bias: Tensor
-    stride: int
+    stride: tuple[int, int]
     pad_bins: int
+    dilation: tuple[int, int]
     relu: bool
     packed: bool
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(batch, frames, bins, channels)` to the same layout, valid over frames."""
         x = x.permute(0, 3, 1, 2)
-        pad, stride = (0, self.pad_bins), (self.stride, self.stride)
+        pad = (0, self.pad_bins)
         if self.packed:
             attribute = "relu" if self.relu else "none"
             y = torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, pad, stride, (1, 1), 1, attribute, [], ""
+                x, self.weight, self.bias, pad, self.stride, self.dilation, 1, attribute, [], ""
             )
         else:
-            y = F.conv2d(x, self.weight, self.bias, stride, pad)
+            y = F.conv2d(x, self.weight, self.bias, self.stride, pad, self.dilation)
             y = y.relu_() if self.relu else y
         return y.permute(0, 2, 3, 1)
 
 
 def _pack(
-    weight: Tensor, bias: Tensor, bins: int, dtype: torch.dtype, *, stride: int, relu: bool
+    weight: Tensor,
+    bias: Tensor,
+    bins: int,
+    dtype: torch.dtype,
+    *,
+    relu: bool,
+    stride: tuple[int, int] = (1, 1),
+    pad_bins: int = 0,
+    dilation: tuple[int, int] = (1, 1),
 ) -> _Convolution:
     """`bins` (of a typical input) lets oneDNN choose its order once and for all."""
-    pad_bins = 0 if stride == 2 else 1
     weight, bias = weight.to(dtype), bias.to(dtype)
     packed = torch.backends.mkldnn.is_available() and hasattr(
         torch.ops.mkldnn, "_convolution_pointwise"
     )
     if packed:
-        frames = 16 * stride + 3
+        frames = 16 * stride[0] + 3
         weight = torch.ops.mkldnn._reorder_convolution_weight(
             weight.contiguous(),
             (0, pad_bins),
-            (stride, stride),
-            (1, 1),
+            stride,
+            dilation,
             1,
             [1, weight.shape[1], frames, bins],
         )
     else:
         weight = weight.contiguous(memory_format=torch.channels_last)
-    return _Convolution(weight, bias, stride, pad_bins, relu, packed)
+    return _Convolution(weight, bias, stride, pad_bins, dilation, relu, packed)
 
 
 def _phase_kernel(weight: Tensor, time_phase: int, bin_phase: int) -> Tensor:
@@ -105,6 +119,36 @@ def _all_phases_kernel(weight: Tensor) -> Tensor:
         F.pad(_phase_kernel(weight, t, b), (0, 1 - b, 0, 1 - t)) for t in (0, 1) for b in (0, 1)
     ]
     return torch.cat(blocks)
+
+
+def _folded_up_kernel(weight: Tensor) -> Tensor:
+    """A transposed convolution to one channel as `(2 * _FOLD, in, 3, _FOLD / 2 + 2)`.
+
+    Output channels are the `_FOLD` bins of the even frame, then those of the odd one; the
+    input moves on by `_FOLD / 2` bins.
+    """
+    half = _FOLD // 2
+    phases = _all_phases_kernel(weight)
+    folded = weight.new_zeros(2 * _FOLD, weight.shape[0], 3, half + 2)
+    for time_phase in (0, 1):
+        for bin_out in range(_FOLD):
+            first = bin_out // 2
+            phase = phases[2 * time_phase + bin_out % 2]
+            folded[time_phase * _FOLD + bin_out, :, :, first : first + 3] = phase
+    return folded
+
+
+def _folded_last_kernel(weight: Tensor) -> Tensor:
+    """The last layer `(2, 1, 4, 4)`, dilation 2, as `(2 * _FOLD, 1, 4, _FOLD + 6)`.
+
+    Output channels are `_FOLD` bins of the first channel, then those of the second; the
+    dilation in bins is in the kernel, that in frames is not.
+    """
+    folded = weight.new_zeros(2 * _FOLD, 1, 4, _FOLD + 6)
+    for channel in (0, 1):
+        for bin_out in range(_FOLD):
+            folded[channel * _FOLD + bin_out, :, :, bin_out : bin_out + 7 : 2] = weight[channel]
+    return folded
 
 
 class PackedUNet:
@@ -127,7 +171,7 @@ class PackedUNet:
                 state[f"d.{step}.bias"],
                 (BINS >> step) + 3,
                 dtype,
-                stride=2,
+                stride=(2, 2),
                 relu=False,
             )
             for step in range(STEPS)
@@ -138,15 +182,26 @@ class PackedUNet:
             bins = BINS >> (STEPS - step)
             if step < STEPS - 1:
                 kernels = [[_phase_kernel(weight, t, b) for b in (0, 1)] for t in (0, 1)]
+                stride = (1, 1)
             else:
-                # One output channel: all four phases in one convolution, else it starves.
-                kernels = [[_all_phases_kernel(weight)]]
-                bias = bias.repeat(4)
+                kernels = [[_folded_up_kernel(weight)]]
+                bias, stride = bias.repeat(2 * _FOLD), (1, _FOLD // 2)
             self._up.append(
-                [[_pack(k, bias, bins, dtype, stride=1, relu=True) for k in row] for row in kernels]
+                [
+                    [_pack(k, bias, bins, dtype, stride=stride, pad_bins=1, relu=True) for k in row]
+                    for row in kernels
+                ]
             )
-        self._last_weight = state["last.weight"].clone()
-        self._last_bias = state["last.bias"].clone()
+        self._last = _pack(
+            _folded_last_kernel(state["last.weight"]),
+            state["last.bias"].repeat_interleave(_FOLD),
+            BINS,
+            torch.float32,
+            stride=(1, _FOLD),
+            pad_bins=3,
+            dilation=(2, 1),
+            relu=False,
+        )
 
     def affines(self, prompts: Tensor | None = None, offsets: Tensor | None = None) -> Affines:
         """Norm and FiLM for `(batch, prompt_size)` prompts; None for a plain network.
@@ -200,9 +255,10 @@ class PackedUNet:
         pairs = rows - 2
         gain, shift = affines.up[step]
         if step == STEPS - 1:
-            both = self._up[step][0][0](buffer).float().reshape(batch, pairs, bins, 2, 2)
-            torch.addcmul(shift, gain, both[..., 0, :].reshape(batch, pairs, -1, 1), out=even)
-            torch.addcmul(shift, gain, both[..., 1, :].reshape(batch, pairs, -1, 1), out=odd)
+            both = self._up[step][0][0](buffer).float()
+            for time_phase, out in ((0, even), (1, odd)):
+                raw = both[..., time_phase * _FOLD : (time_phase + 1) * _FOLD]
+                torch.addcmul(shift, gain, raw, out=out.view(batch, pairs, -1, _FOLD))
             return
         for time_phase, columns, out in ((0, buffer[:, :-1], even), (1, buffer, odd)):
             for bin_phase in (0, 1):
@@ -211,7 +267,10 @@ class PackedUNet:
                 torch.addcmul(shift, gain, raw, out=out[:, :, bin_phase::2])
 
     def last(self, columns: Tensor) -> Tensor:
-        """The mask, float32 `(batch, frames, BINS, 2)`, of `frames + 6` columns of the top."""
-        x = columns.float().reshape(columns.shape[0], 1, *columns.shape[1:3])
-        y = F.conv2d(x, self._last_weight, self._last_bias, dilation=2, padding=(0, 3))
-        return torch.sigmoid(y).permute(0, 2, 3, 1)
+        """The mask, float32 `(batch, 2, frames, BINS)`, of `frames + 6` columns of the top."""
+        y = self._last(columns)
+        batch, frames, groups, _ = y.shape
+        masks = torch.empty(batch, 2, frames, BINS)
+        y = y.unflatten(3, (2, _FOLD)).permute(0, 3, 1, 2, 4)
+        torch.sigmoid(y, out=masks.view(batch, 2, frames, groups, _FOLD))
+        return masks

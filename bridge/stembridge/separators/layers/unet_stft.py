@@ -24,6 +24,7 @@ SPECTRUM_BINS = WINDOW_SAMPLES // 2 + 1
 OVERLAP_SAMPLES = WINDOW_SAMPLES - HOP_SAMPLES
 """What a step keeps of its past, and how far synthesis lags behind the newest frame."""
 _OVERLAP_SUM = 1.5
+_HOPS = WINDOW_SAMPLES // HOP_SAMPLES
 
 
 class Analysis:
@@ -56,22 +57,24 @@ class Synthesis:
     """
 
     def __init__(self, *shape: int) -> None:
-        self._window = torch.hann_window(WINDOW_SAMPLES) / _OVERLAP_SUM
-        self._sum = torch.zeros(*shape, OVERLAP_SAMPLES)
+        window = torch.hann_window(WINDOW_SAMPLES) / _OVERLAP_SUM
+        self._window = window.unflatten(0, (_HOPS, HOP_SAMPLES))
+        self._sum = torch.zeros(*shape, _HOPS - 1, HOP_SAMPLES)
 
     def push(self, spectra: Tensor) -> Tensor:
         """Complex `(…, frames, SPECTRUM_BINS)` to `(…, frames * HOP_SAMPLES)`."""
-        pieces = torch.fft.irfft(spectra, n=WINDOW_SAMPLES).mul_(self._window)
-        frames = pieces.shape[-2]
-        out = pieces.new_zeros(*pieces.shape[:-2], frames * HOP_SAMPLES + OVERLAP_SAMPLES)
-        out[..., :OVERLAP_SAMPLES] = self._sum
-        for frame in range(frames):
-            start = frame * HOP_SAMPLES
-            out[..., start : start + WINDOW_SAMPLES] += pieces[..., frame, :]
-        self._sum = out[..., frames * HOP_SAMPLES :].clone()
-        return out[..., : frames * HOP_SAMPLES]
+        pieces = torch.fft.irfft(spectra, n=WINDOW_SAMPLES).unflatten(-1, (_HOPS, HOP_SAMPLES))
+        frames = pieces.shape[-3]
+        out = pieces.new_zeros(*pieces.shape[:-3], frames + _HOPS - 1, HOP_SAMPLES)
+        out[..., : _HOPS - 1, :] = self._sum
+        # Hop h is the last quarter of frame h - 3, … the first of frame h: oldest first.
+        for hop in reversed(range(_HOPS)):
+            there = out[..., hop : hop + frames, :]
+            torch.addcmul(there, pieces[..., hop, :], self._window[hop], out=there)
+        self._sum = out[..., frames:, :].clone()
+        return out[..., :frames, :].flatten(-2)
 
 
 def magnitudes_of(spectra: Tensor) -> Tensor:
-    """What the network sees: `(channels, frames, SPECTRUM_BINS)` to `(frames, BINS, channels)`."""
-    return spectra[:, :, :BINS].abs().permute(1, 2, 0).contiguous()
+    """What the network sees: the lowest `BINS` of `(channels, frames, SPECTRUM_BINS)`."""
+    return spectra[:, :, :BINS].abs()

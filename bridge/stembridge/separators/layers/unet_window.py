@@ -67,17 +67,17 @@ def run_window(
     """The masks of frames `first` to `stop` of a window.
 
     Args:
-        magnitudes: float32 `(batch, frames, BINS, 2)`, frames a multiple of 64.
+        magnitudes: float32 `(batch, 2, frames, BINS)`, frames a multiple of 64.
         affines: of the batch, or of the spread batch.
         spread: indices into the batch, one per wanted result, where several prompts share
             one encoding ("decoder" networks) or one input ("all").
 
-    Returns: float32 `(batch or len(spread), stop - first, BINS, 2)` in 0..1.
+    Returns: float32 `(batch or len(spread), 2, stop - first, BINS)` in 0..1.
     """
-    frames = magnitudes.shape[1]
+    frames = magnitudes.shape[2]
     stop = frames if stop is None else stop
-    if frames % FRAME_MULTIPLE or magnitudes.shape[2] != BINS:
-        raise ValueError(f"a window is (batch, multiple of 64, {BINS}, 2)")
+    if frames % FRAME_MULTIPLE or magnitudes.shape[3] != BINS:
+        raise ValueError(f"a window is (batch, 2, multiple of 64, {BINS})")
     if spread is not None and network.condition != "decoder":
         magnitudes, spread = magnitudes[spread], None
     plan = _plan(frames, first, stop)
@@ -91,11 +91,11 @@ def _run_down(
     network: PackedUNet, magnitudes: Tensor, affines: Affines, plan: tuple[_Level, ...]
 ) -> list[Tensor]:
     """The skips, each cut to the columns that the way up holds; the deepest one whole."""
-    batch, frames = magnitudes.shape[:2]
+    batch, _, frames, _ = magnitudes.shape
     buffer = network.down_buffer(batch, 0, frames + 3, DOWN_CHANNELS[0])
     buffer[:, :1] = 0
     buffer[:, frames + 1 :] = 0
-    buffer[:, 1 : frames + 1, 1 : BINS + 1] = magnitudes
+    buffer[:, 1 : frames + 1, 1 : BINS + 1] = magnitudes.permute(0, 2, 3, 1)
     skips: list[Tensor] = []
     for step in range(STEPS):
         raw = network.down(step, buffer)
