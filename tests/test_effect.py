@@ -82,7 +82,7 @@ def test_a_stream_trails_by_no_more_than_its_latency():
     separate = effect()
     pushed = returned = worst = 0
     for _ in range(300):
-        returned += separate(np.zeros((2, 37), np.float32), 48000, reset=False).shape[1]
+        returned += separate(np.ones((2, 37), np.float32), 48000, reset=False).shape[1]
         pushed += 37
         worst = max(worst, pushed - returned)
     assert 0 < worst <= separate.latency_samples

@@ -161,3 +161,9 @@ def _as_float32(audio: Any) -> np.ndarray:
         )
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
+
+
+def leading_silence(block: np.ndarray) -> int:
+    """How many samples of `(channels, samples)` come before the first that is not zero."""
+    loud = block.any(axis=0)
+    return int(loud.argmax()) if loud.any() else block.shape[1]

@@ -12,7 +12,8 @@ samples everywhere. Invariants:
   constant `latency_samples`.
 - target + remainder is the (cleaned) input at the host's rate. What lies above the
   separator's range is in the remainder; for a preset that only removes, in the target.
-- The samples do not depend on the sizes of the blocks.
+- The samples do not depend on the sizes of the blocks, nor on how much digital silence comes
+  before the first sound: separator and effects begin with the first sample that is not zero.
 - Memory is that of the blocks and of the latency, however long the input is.
 A chain belongs to one thread at a time.
 """
@@ -72,8 +73,6 @@ class SeparationChain:
         channels: of the host; see `chain_streams` for more than two.
         mode: "live", "mix" or "render"; by default the preset's own, else "render".
         separator: a built one; by default the preset's, by name.
-        block_samples: for `process`, the size of every block, which needs less latency
-            than the default, blocks of any size.
 
     Raises:
         PresetError: for presets that need different separators, options or modes.
@@ -89,7 +88,6 @@ class SeparationChain:
         *,
         mode: Mode | None = None,
         separator: Separator | None = None,
-        block_samples: int | None = None,
     ) -> None:
         self.sample_rate = check_sample_rate(sample_rate)
         self.channels = check_channels(channels)
@@ -112,27 +110,27 @@ class SeparationChain:
             self.sample_rate,
             self.channels,
         )
-        self.block_samples = block_samples
-        self.latency_samples = self._latency(block_samples)
+        self.latency_samples = self._latency()
         self._dry = SampleQueue((self.channels,))
         # Target and remainder travel through one queue: (2, presets, channels, samples).
         self._delayed = FixedLatency(
             self._push_pair,
             (2, len(wanted), self.channels),
             self.latency_samples,
-            block_samples,
         )
         self.reset()
 
     # --- timing, all in host samples -------------------------------------------------
 
-    def latency_parts(self, block_samples: int | None = None) -> dict[str, int]:
-        """What the latency is made of, for blocks of always that size or (None, 0) of any.
+    def latency_parts(self) -> dict[str, int]:
+        """What the latency is made of, which is that of blocks of any size.
 
         `separator_samples` is its look-ahead, `resampler_samples` that of both rate
-        changes, `adaptation_samples` the wait for whole blocks. Their sum is the latency.
+        changes, `adaptation_samples` the wait for whole steps. Their sum is the latency.
+        Blocks of one size need no less: the first sound, from which steps are counted, may
+        come anywhere in a block.
         """
-        total = self._latency(block_samples or None)
+        total = self.latency_samples
         resampler = self._stems.resampler_samples
         separator = int(self.streams[0].lookahead_samples * self._stems.rate_ratio)
         return {
@@ -148,7 +146,8 @@ class SeparationChain:
 
     @property
     def samples_to_next_step(self) -> int:
-        """How many more host samples must be fed until `due` grows; at least 1."""
+        """How many more host samples must be fed until `due` grows; at least 1. Before the
+        first sound: if it comes at once."""
         return self._stems.samples_to_next_step
 
     @property
@@ -223,9 +222,6 @@ class SeparationChain:
         """Take a block, return as many samples, late by `latency_samples`, as heard.
 
         For real time; do not mix with `push` on one chain without a `reset` between.
-
-        Raises:
-            AudioError: for another size than `block_samples`, if that was given.
         """
         pair = self._delayed.process(check_block(block, self.channels))
         start = self._heard - self.latency_samples
@@ -349,22 +345,21 @@ class SeparationChain:
             return block
         return ChainBlock(block.start_samples, block.target[0], block.remainder[0])
 
-    def _latency(self, block_samples: int | None) -> int:
+    def _latency(self) -> int:
         stream = self.streams[0]
         return _chain_latency(
             self.sample_rate,
             self.separator.sample_rate,
             stream.step_samples,
             stream.lookahead_samples,
-            block_samples,
         )
 
 
 @lru_cache(maxsize=256)
-def _chain_latency(host_hz: int, own_hz: int, step: int, lookahead: int, block: int | None) -> int:
+def _chain_latency(host_hz: int, own_hz: int, step: int, lookahead: int) -> int:
     """Host samples; the same stages as in `StemStreams`, whose lanes do not matter here."""
     there, back = Resampler(host_hz, own_hz, 1), Resampler(own_hz, host_hz, 1)
-    return latency_samples([there.timing, BlockTiming(step, lookahead), back.timing], block)
+    return latency_samples([there.timing, BlockTiming(step, lookahead), back.timing])
 
 
 def _query(item: Preset | Query, separator: Separator) -> Query:

@@ -4,7 +4,8 @@ A `Voice` is one preset's way through the chain. It is told stems and the dry in
 their position in the stream, so every fade is a function of the sample's index and the
 result does not depend on how the audio is cut into blocks. Nothing here jumps: gains
 ramp, and a preset swap cross-fades roles, gains and effects from the sample on at which
-the separator starts to answer for the new prompts.
+the separator starts to answer for the new prompts. Effects begin with the first sound since
+a reset, so that a sweep does not depend on the silence before it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio import db_to_gain
+from .audio import db_to_gain, leading_silence
 from .errors import PresetError
 from .prompts import Query
 
@@ -155,6 +156,7 @@ class Voice:
         """Forget audio and fades; what was asked for last holds from `position` on."""
         target, remainder = self.mix.gains
         self._position = position
+        self._sounding = False  # whether something was heard since the reset
         self._inverted = Ramp(0.0 if self.query.keep else 1.0)
         self._target_gain, self._remainder_gain = Ramp(target), Ramp(remainder)
         self._rack = Rack(self.mix.effects, self._sample_rate, self._channels)
@@ -209,7 +211,15 @@ class Voice:
         target_gain = self._target_gain.at(start, samples)
         remainder_gain = self._remainder_gain.at(start, samples)
         mixed = _scaled(target, target_gain) + _scaled(remainder, remainder_gain)
-        return self._through_racks(mixed, start)
+        if self._sounding:
+            return self._through_racks(mixed, start)
+        # Target and remainder add up to the input: both are silent as long as that is.
+        silent = min(leading_silence(target), leading_silence(remainder))
+        if silent == samples:
+            return mixed
+        self._sounding = True
+        heard = self._through_racks(np.ascontiguousarray(mixed[:, silent:]), start + silent)
+        return np.concatenate((mixed[:, :silent], heard), axis=1)
 
     def _fade_gains(self, position: int) -> None:
         target, remainder = self.mix.gains

@@ -12,6 +12,11 @@ depend on a second channel. A mono separator gets one stream for each channel. E
 has its own state. The resampling looks ahead, it never shifts: sample i of the stems is
 sample i of the mixture. `timings` says when; `latency.latency_samples` turns it into the
 delay of the whole.
+
+Time begins with the first sound. Digital silence before it, on all channels and since the
+last reset, passes by: its stems are silence at once, and resamplers, frames and windows are
+counted from the first sample that is not zero. So the stems of a song do not depend on how
+much silence a host plays before it.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from .audio import LARGEST_SAMPLE
+from .audio import LARGEST_SAMPLE, leading_silence
 from .errors import NotAvailableError
 from .latency import BlockTiming, SampleQueue, Timing
 from .prompts import Query
@@ -159,7 +164,8 @@ class StemStreams:
 
     @property
     def samples_to_next_step(self) -> int:
-        """How many more host samples `feed` needs until `due` grows; at least 1."""
+        """How many more host samples `feed` needs until `due` grows; at least 1. Before the
+        first sound: if it comes at once."""
         first = self.streams[0]
         timing = self._to_separator.timing
 
@@ -180,11 +186,13 @@ class StemStreams:
     def swap_position(self) -> int:
         """The host sample from which on the stems will answer for queries set now."""
         waiting = self._ready[0][0].samples
-        return int((self._separated + waiting) * self.rate_ratio)
+        return self._leading + int((self._separated + waiting) * self.rate_ratio)
 
     def reset(self) -> None:
         """Forget all audio."""
-        self._fed = 0
+        self._leading = 0  # host samples of silence before the first sound
+        self._leading_taken = 0
+        self._fed = 0  # host samples from the first sound on
         self._separated = 0
         self._to_separator.reset()
         self._to_host.reset()
@@ -204,8 +212,13 @@ class StemStreams:
 
     def feed(self, block: np.ndarray) -> None:
         """Take clean float32 `(channels, samples)` and keep it until `advance`."""
-        self._fed += block.shape[1]
-        self._feed_streams(self._to_separator.push(block))
+        if self._fed == 0:
+            silent = leading_silence(block)
+            self._leading += silent
+            block = block[:, silent:]
+        if block.shape[1]:
+            self._fed += block.shape[1]
+            self._feed_streams(self._to_separator.push(block))
 
     @property
     def due(self) -> int:
@@ -232,6 +245,10 @@ class StemStreams:
         A host that goes on with silence must hear the same, so the filters ring out past the
         end before the stems are cut to length.
         """
+        if self._fed == 0:
+            silence = self._host_stems(np.zeros((self._queries * self._channels, 0), np.float32))
+            self.reset()
+            return silence
         open_samples = self._fed - self._to_host.returned
         self._feed_streams(self._to_separator.flush(self._ringing_samples()))
         for pumps, queues in zip(self.pumps, self._ready, strict=True):
@@ -240,8 +257,9 @@ class StemStreams:
                     queue.append(piece)
         last = self._to_host.push(self._joined())
         stems = np.concatenate((last, self._to_host.flush(self._fed)), axis=-1)
+        stems = self._host_stems(stems[:, :open_samples])
         self.reset()
-        return self._host_stems(stems[:, :open_samples])
+        return stems
 
     def _ringing_samples(self) -> int | None:
         """Samples at the separator's rate until both resamplers are silent; None: none ring."""
@@ -282,4 +300,10 @@ class StemStreams:
         return joined.reshape(self._queries * self._channels, samples)
 
     def _host_stems(self, rows: np.ndarray) -> np.ndarray:
-        return rows.reshape(self._queries, self._channels, rows.shape[1])
+        """Rows as `(queries, channels, samples)`, behind leading silence that was not taken."""
+        stems = rows.reshape(self._queries, self._channels, rows.shape[1])
+        silent = self._leading - self._leading_taken
+        if silent == 0:
+            return stems
+        self._leading_taken = self._leading
+        return np.concatenate((np.zeros((*stems.shape[:2], silent), np.float32), stems), axis=-1)

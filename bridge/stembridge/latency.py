@@ -16,6 +16,9 @@ one common cycle is exact: no rule of thumb, no margin. For a stage that works i
     m = 4, io = 3:   in   3   6   9  12        n - ready(n):  3  2  1  0
                   ready   0   4   8  12        latency 3 = 4 - gcd(3, 4)
 
+The second holds where steps are counted from the first sample of a block. The chain counts
+them from the first sound, which may come anywhere in a block, so it always takes the first.
+
 `FixedLatency` then turns push-style into "as many samples out as in, so much later".
 """
 
@@ -29,8 +32,6 @@ from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
-
-from .errors import AudioError
 
 _LONGEST_SEARCH = 1 << 20
 """Cycles longer than this (rates like 44,101 Hz against 1,024 steps) take the bound."""
@@ -171,11 +172,9 @@ class FixedLatency:
         push: Callable[[np.ndarray], np.ndarray],
         shape: tuple[int, ...],
         latency_samples: int,
-        block_samples: int | None = None,
     ) -> None:
         """`push` takes `(channels, samples)` and returns `(*shape, ready)`."""
         self.latency_samples = latency_samples
-        self.block_samples = block_samples
         self._push = push
         self._queue = SampleQueue(shape)
         self.reset()
@@ -186,16 +185,6 @@ class FixedLatency:
         self._queue.append(np.zeros((*self._queue.shape, self.latency_samples), np.float32))
 
     def process(self, block: np.ndarray) -> np.ndarray:
-        """Take `(channels, samples)`, return `(*shape, samples)` of `latency_samples` ago.
-
-        Raises:
-            AudioError: for another size than the block size this latency was made for.
-        """
-        samples = block.shape[-1]
-        if self.block_samples is not None and samples != self.block_samples:
-            raise AudioError(
-                f"This latency was made for blocks of always {self.block_samples} samples, got "
-                f"{samples}. Keep the size, or build with block_samples=None for any sizes."
-            )
+        """Take `(channels, samples)`, return `(*shape, samples)` of `latency_samples` ago."""
         self._queue.append(self._push(block))
-        return self._queue.take(samples)
+        return self._queue.take(block.shape[-1])

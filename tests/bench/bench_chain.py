@@ -56,7 +56,7 @@ def chain_costs() -> None:
     for rate in (44100, 48000, 96000, 44101):
         audio = np.random.default_rng(0).standard_normal((2, SECONDS * rate)).astype(np.float32)
         for size in (64, 512, 8192):
-            chain = SeparationChain(query, rate, 2, separator=separator, block_samples=size)
+            chain = SeparationChain(query, rate, 2, separator=separator)
             pieces = blocks(audio[:, : audio.shape[1] // size * size], size)
 
             def play(chain=chain, pieces=pieces) -> None:

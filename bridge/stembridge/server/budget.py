@@ -1,7 +1,8 @@
 """What a session's latency is made of, and the one deadline budget that the server adds.
 
 Reported latency = adaptation of host blocks to separator steps + the separator's own
-(look-ahead, resampling) + deadline + the plugin's cross-fade. The deadline is the host's
+(look-ahead, resampling) + deadline + the plugin's cross-fade. The adaptation is that of
+blocks of any size, since steps are counted from the first sound. The deadline is the host's
 largest block, because a block that arrives in one callback can be answered in the next at
 the earliest, and `COMPUTE_SECONDS` of the mode, in which a step must be worked out. It
 depends on nothing that changes while a mode is used: not on load, not on whether the
@@ -66,11 +67,10 @@ def latency_of(
     chain: SeparationChain,
     largest_block_samples: int,
     *,
-    fixed: bool = False,
     fade_samples: int | None = None,
 ) -> LatencyParts:
-    """The parts for a host whose blocks reach `largest_block_samples`, or all are (`fixed`)."""
-    parts = chain.latency_parts(largest_block_samples if fixed else None)
+    """The parts for a host whose blocks reach `largest_block_samples`."""
+    parts = chain.latency_parts()
     rate = chain.sample_rate
     if fade_samples is None:
         fade_samples = math.ceil(FADE_SECONDS * rate)

@@ -136,7 +136,7 @@ def get_latency(server: Server, request: Request) -> None:
     else:
         preset = preset_of(values["separator"])
     chain = build_chain(resolved(preset)[0], values["sample_rate"], 2, values["mode"])
-    request.reply(*latency_of(chain, values["block_samples"], fixed=bool(values["fixed"])).values)
+    request.reply(*latency_of(chain, values["block_samples"]).values)
 
 
 def preset_of(name: str) -> Preset:

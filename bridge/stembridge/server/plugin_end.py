@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import ServerError, StembridgeError
 from ..presets import Preset, dumps
+from ..separators.auto import AUTO
 from .client import Client, Event
 from .native import load_native
 from .protocol import PART_BYTES
@@ -151,8 +152,9 @@ class PluginEnd:
             from ..presets import loads
 
             preset = loads(self._text)
-            # What "auto" takes depends on the prompts; a text too long to send at once has clips.
-            text = self._text if len(self._text.encode()) <= PART_BYTES else ""
+            # What "auto" takes depends on the prompts. Too long a text for one message has clips.
+            fits = preset.separator == AUTO and len(self._text.encode()) <= PART_BYTES
+            text = self._text if fits else ""
             reply = client.request(
                 "/latency/get", preset.separator, preset.mode or "mix", round(rate), block, 0, text,
                 timeout_seconds=60.0,

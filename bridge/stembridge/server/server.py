@@ -138,9 +138,7 @@ class Server:
 
     # -- sessions --------------------------------------------------------------------------
 
-    def open_session(
-        self, id: str, link_name: str, preset: Preset, *, fixed: bool = False
-    ) -> Session:
+    def open_session(self, id: str, link_name: str, preset: Preset) -> Session:
         """Attach to a plugin's link and play. An open session of that id moves to the new
         link, or, on the same link, takes the preset.
 
@@ -155,7 +153,7 @@ class Server:
             raise RequestError("busy", f"{MOST_SESSIONS} sessions are open. Close one first.")
         link = self._native.Link.server_end(link_name)
         try:
-            session = Session(id, link, preset, fixed=fixed, make_chain=self.options.make_chain)
+            session = Session(id, link, preset, make_chain=self.options.make_chain)
         except BaseException:
             link.close()
             raise

@@ -41,7 +41,6 @@ IDLE_SECONDS = 1.0
 FAR = 1 << 62
 OFF_DB = -60.0
 LOAD_SECONDS = 2.0
-RESAMPLER_WAIT_SAMPLES = 16
 
 
 ChainFactory = Callable[[Preset, float, int, Mode], SeparationChain]
@@ -58,7 +57,6 @@ class Session:
     Args:
         id: what stands for `<id>` in OSC paths.
         preset: what to play; its mode, else "mix".
-        fixed: the host's blocks are all of the largest size.
         make_chain: for tests; `build_chain` otherwise.
 
     Raises:
@@ -71,7 +69,6 @@ class Session:
         link: ServerLink,
         preset: Preset,
         *,
-        fixed: bool = False,
         make_chain: ChainFactory = build_chain,
     ) -> None:
         self.id = id
@@ -79,7 +76,6 @@ class Session:
         self.link_name: str = link.name
         self.preset = preset = resolved(preset)[0]
         self.mode: Mode = preset.mode or DEFAULT_MODE
-        self.fixed = fixed
         self.bypass = False
         self.meters = Meters()
         self.learning = SessionLearning()
@@ -132,7 +128,6 @@ class Session:
         return latency_of(
             self.chain,
             self._format.max_block_samples,
-            fixed=self.fixed,
             fade_samples=self._format.fade_samples,
         )
 
@@ -159,13 +154,7 @@ class Session:
             return self.link.position + 1
         if self.bypass or self.link.bypassed:
             return self.link.position + math.ceil(0.05 * self.sample_rate)
-        return self._next + self._samples_to_next_step()
-
-    def _samples_to_next_step(self) -> int:
-        """How much more input makes a step due, but for the resampler's delay, which a few
-        short waits more find out."""
-        needed = (self._steps + 1) * self.chain.step_samples_host - (self._next - self._base)
-        return max(RESAMPLER_WAIT_SAMPLES, math.ceil(needed))
+        return self._due_position
 
     def behind_seconds(self) -> float:
         """How long ago the newest finished sound came in."""
@@ -220,7 +209,7 @@ class Session:
                 self.probing.tape.write(span.audio)
             self._next = span.position + samples
             limit -= samples
-        self._steps += self.chain.due // len(self.chain.streams)
+        self._due_position = self._next + self.chain.samples_to_next_step
 
     def deliver(self) -> None:
         """Hand finished stems to the plugin; what finds no room waits for the next turn."""
@@ -265,7 +254,7 @@ class Session:
         self.chain.reset(start_samples=position)
         self.outbox.restart(position, with_effects=bool(self.preset.effects))
         self._base = self._next = position
-        self._steps = 0
+        self._due_position = position + self.chain.samples_to_next_step
         self._effects_until = 0
 
     # -- control, any thread but the engine's ----------------------------------------------

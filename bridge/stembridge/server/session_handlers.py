@@ -106,9 +106,7 @@ class SessionHandlers:
         else:
             preset = kept or load_preset(DEFAULT_PRESET)
         self.progress(request, "load", 0.0, "Loading the separator.")
-        session = self.server.open_session(
-            request.session, values["link"], preset, fixed=bool(values["fixed"])
-        )
+        session = self.server.open_session(request.session, values["link"], preset)
         self.progress(request, "load", 1.0, "Ready.")
         request.reply(*session.latency.values)
 

@@ -54,7 +54,15 @@ _INDEX = _a("index", "i", "from 0", low=0)
 _COUNT = _a("count", "i", "how many replies there are; 0 = none, the rest is empty", low=0)
 _PAIRS = _a("pairs", "s", "key, value, key, value, …: see the status keys", many=True)
 _RATE = _a("rate_hz", "f", "messages a second; 0 ends it", low=0, high=60)
-_FIXED = _a("fixed", "i", "1 = all host blocks are the largest", low=0, high=1, default=0)
+_FIXED = _a(
+    "fixed",
+    "i",
+    "1 = all host blocks are the largest; of no effect any more, since steps are counted from the "
+    "first sound, which may come anywhere in a block",
+    low=0,
+    high=1,
+    default=0,
+)
 _LATENCY = (
     _a("latency_samples", "i", "what the host must be told: the sum of the parts", low=0),
     _a("adaptation_samples", "i", "host blocks against separator steps", low=0),
