@@ -153,6 +153,24 @@ def test_the_grid_equals_one_window_over_everything(
 
 
 @torch.inference_mode()
+def test_prompts_on_one_grid_equal_the_published_arithmetic_of_each(
+    unet: Unet, stored: dict[str, np.ndarray], random: np.random.Generator
+) -> None:
+    """What the prompts share is computed once, and nobody can tell."""
+    x = spectrum_like(random, 384)
+    rows = len(unet.layout.rows)
+    packed = unet.networks("render").prompted
+    run = GridRun(packed, packed.affines(torch.from_numpy(unet.layout.rows)), rows)
+    masks = [run.push(x[0][:, :127]), run.push(x[0][:, 127:255])]
+    masks.append(run.push(x[0][:, 255:], last=True))
+    together = torch.cat(masks, dim=2)
+    for row in range(rows):
+        expected = oracle(stored, f"prompted.{row}", x)[0]
+        assert torch.allclose(together[row], expected, atol=TOLERANCE)
+    assert not torch.allclose(together[0], together[1], atol=1e-2)
+
+
+@torch.inference_mode()
 def test_a_network_steered_in_its_decoder_shares_one_encoding(
     unet: Unet, stored: dict[str, np.ndarray], random: np.random.Generator
 ) -> None:

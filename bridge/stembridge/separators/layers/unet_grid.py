@@ -27,6 +27,11 @@ from .unet_packed import Affines, PackedUNet
 LOOKAHEAD_FRAMES = 256
 REACH_FRAMES = 256
 """No mask depends on frames farther away than this, to either side."""
+UP_INPUTS = (
+    (DOWN_CHANNELS[-1], 0),
+    *zip(UP_CHANNELS[:-1], DOWN_CHANNELS[-2:0:-1], strict=True),
+)
+"""Channels that each up step reads: of the step before, and of the skip."""
 
 
 class GridRun:
@@ -48,9 +53,22 @@ class GridRun:
             for step, channels in enumerate(DOWN_CHANNELS[:-1])
         ]
         self._skips: list[list[Tensor]] = [[] for _ in range(STEPS - 1)]
+        # Several prompts on one encoding: what reads the skips alone is computed once.
+        shared = rows > 1 and network.condition == "decoder"
+        self._spread = torch.zeros(rows, dtype=torch.long) if shared else None
         self._up = [
-            torch.zeros(rows, 1, BINS >> (STEPS - step), channels, dtype=network.dtype)
-            for step, channels in enumerate(_up_inputs())
+            torch.zeros(
+                1 if shared and not step else rows,
+                1,
+                BINS >> (STEPS - step),
+                own if shared else own + skip,
+                dtype=network.dtype,
+            )
+            for step, (own, skip) in enumerate(UP_INPUTS)
+        ]
+        self._up_skips = [
+            torch.zeros(1, 1, BINS >> (STEPS - step), skip, dtype=network.dtype)
+            for step, (_, skip) in enumerate(UP_INPUTS)
         ]
         self._top = torch.zeros(rows, 3, BINS, 1)
 
@@ -75,8 +93,9 @@ class GridRun:
                 self._skips[step].append(columns)
         buffer, inside = self._up_room(0, columns.shape[1], last)
         inside.copy_(columns)
+        skip = None
         for step in range(STEPS):
-            buffer = self._push_up(step, buffer, last)
+            buffer, skip = self._push_up(step, buffer, skip, last)
         masks = max(0, buffer.shape[1] - 6)
         self._top = buffer[:, masks:].clone()
         if not masks:
@@ -103,34 +122,36 @@ class GridRun:
             return buffer.new_zeros(columns.shape[0], 0, bins // 2, DOWN_CHANNELS[step + 1])
         return self._net.down(step, buffer[:, : 2 * outputs + 3])
 
-    def _up_room(self, step: int, count: int, last: bool) -> tuple[Tensor, Tensor]:
-        """A buffer for the columns that up step `step` reads, and the place of `count` new ones.
+    def _push_up(
+        self, step: int, buffer: Tensor, skip: Tensor | None, last: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run a step on its buffer, straight into the buffer of the next one.
 
-        What was kept, the skip and the last border are filled in; step 6 is the last layer.
+        Returns: that buffer, and where prompts share it, the skip that belongs to it.
         """
-        top = step == STEPS
-        kept, border = (self._top, 3) if top else (self._up[step], 1)
-        held = kept.shape[1]
-        total = held + count + (border if last else 0)
-        buffer = kept.new_empty(self._rows, total, *kept.shape[2:])
-        buffer[:, :held] = kept
-        if last:
-            buffer[:, -border:] = 0
-        inside = buffer[:, held : held + count]
-        if 0 < step < STEPS:
-            skip = self._take_skip(STEPS - 1 - step, count)
-            inside[..., : skip.shape[3]] = skip
-            inside = inside[..., skip.shape[3] :]
-        return buffer, inside
-
-    def _push_up(self, step: int, buffer: Tensor, last: bool) -> Tensor:
-        """Run a step on its buffer, straight into the buffer of the next one."""
         pairs = max(0, buffer.shape[1] - 2)
         self._up[step] = buffer[:, pairs:].clone()
         after, inside = self._up_room(step + 1, 2 * pairs, last)
+        skip_after = None
+        if step < STEPS - 1:
+            new = self._take_skip(STEPS - 2 - step, 2 * pairs)
+            if self._spread is None:
+                inside[..., : new.shape[3]] = new
+                inside = inside[..., new.shape[3] :]
+            else:
+                skip_after, place = _room(self._up_skips[step + 1], 2 * pairs, 1 if last else 0)
+                place.copy_(new)
+                self._up_skips[step + 1] = skip_after[:, max(0, skip_after.shape[1] - 2) :].clone()
         if pairs:
-            self._net.up(step, buffer, self._affines, inside[:, 0::2], inside[:, 1::2])
-        return after
+            even, odd = inside[:, 0::2], inside[:, 1::2]
+            self._net.up(step, buffer, self._affines, even, odd, skip, self._spread)
+        return after, skip_after
+
+    def _up_room(self, step: int, count: int, last: bool) -> tuple[Tensor, Tensor]:
+        """What up step `step` reads: see `_room`. Step 6 is the last layer."""
+        top = step == STEPS
+        kept, border = (self._top, 3) if top else (self._up[step], 1)
+        return _room(kept, count, border if last else 0)
 
     def _take_skip(self, level: int, count: int) -> Tensor:
         waiting = torch.cat(self._skips[level], dim=1)
@@ -138,13 +159,14 @@ class GridRun:
         return waiting[:, :count]
 
 
-def _up_inputs() -> tuple[int, ...]:
-    """Channels that each up step reads: the step before, and the skip."""
-    skips = DOWN_CHANNELS[-2:0:-1]
-    return (
-        DOWN_CHANNELS[-1],
-        *(up + skip for up, skip in zip(UP_CHANNELS[:-1], skips, strict=True)),
-    )
+def _room(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tensor]:
+    """A buffer of the columns kept, `count` new ones and a zero border; the place of the new."""
+    held = kept.shape[1]
+    buffer = kept.new_empty(kept.shape[0], held + count + border, *kept.shape[2:])
+    buffer[:, :held] = kept
+    if border:
+        buffer[:, -border:] = 0
+    return buffer, buffer[:, held : held + count]
 
 
 def padded_frames(frames: int) -> int:

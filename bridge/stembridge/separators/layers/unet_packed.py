@@ -12,6 +12,8 @@ The module in `unet.py` says what is computed; here the same sums are ordered fo
 - The two steps with one or two output channels would leave most of a vector idle, so
   several neighbouring bins are made at once: 8 bins of 2 frames as 16 channels of a
   convolution that moves on by 4 input bins, and 8 bins of 2 channels likewise.
+- A transposed convolution is linear in its input channels, so where several prompts share
+  one encoding the half that reads the skip is computed once and added to each prompt's own.
 - Weights are reordered once for oneDNN where it is built in; elsewhere torch's own
   convolution runs.
 
@@ -27,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .unet import BINS, LEAK, STEPS, Film, PromptedNorm, UNet
+from .unet import BINS, DOWN_CHANNELS, LEAK, STEPS, Film, PromptedNorm, UNet
 
 Affine = tuple[Tensor, Tensor]
 """Gain and shift, each `(1 or batch, 1, 1, channels)`."""
@@ -58,17 +60,26 @@ class _Convolution:
     relu: bool
     packed: bool
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """`(batch, frames, bins, channels)` to the same layout, valid over frames."""
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """`(batch, frames, bins, channels)` to the same layout, valid over frames.
+
+        `added`, of the result's shape, comes in before the ReLU.
+        """
         x = x.permute(0, 3, 1, 2)
+        added = None if added is None else added.permute(0, 3, 1, 2)
         pad = (0, self.pad_bins)
         if self.packed:
             attribute = "relu" if self.relu else "none"
-            y = torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, pad, self.stride, self.dilation, 1, attribute, [], ""
-            )
+            given = (self.weight, self.bias, pad, self.stride, self.dilation, 1)
+            run = torch.ops.mkldnn._convolution_pointwise
+            if added is None:
+                y = run(x, *given, attribute, [], "")
+            else:
+                unary = attribute if self.relu else None
+                y = run.binary(x, added, *given, "add", 1.0, unary, [], "")
         else:
             y = F.conv2d(x, self.weight, self.bias, self.stride, pad, self.dilation)
+            y = y if added is None else y + added
             y = y.relu_() if self.relu else y
         return y.permute(0, 2, 3, 1)
 
@@ -151,6 +162,27 @@ def _folded_last_kernel(weight: Tensor) -> Tensor:
     return folded
 
 
+_Phases = list[list[_Convolution]]
+"""The convolutions of an up step, by phase of the frames and of the bins."""
+
+
+def _pack_up(
+    step: int, weight: Tensor, bias: Tensor, dtype: torch.dtype, relu: bool = True
+) -> _Phases:
+    """Up step `step` as convolutions: four phases, or one that makes all of them."""
+    if step < STEPS - 1:
+        kernels = [[_phase_kernel(weight, t, b) for b in (0, 1)] for t in (0, 1)]
+        stride = (1, 1)
+    else:
+        kernels = [[_folded_up_kernel(weight)]]
+        bias, stride = bias.repeat(2 * _FOLD), (1, _FOLD // 2)
+    bins = BINS >> (STEPS - step)
+    return [
+        [_pack(k, bias, bins, dtype, stride=stride, pad_bins=1, relu=relu) for k in row]
+        for row in kernels
+    ]
+
+
 class PackedUNet:
     """A `UNet` made ready to run, in `dtype` float32 or bfloat16.
 
@@ -176,22 +208,17 @@ class PackedUNet:
             )
             for step in range(STEPS)
         ]
-        self._up: list[list[list[_Convolution]]] = []
+        self._up: list[_Phases] = []
+        self._own: list[_Phases] = []
+        self._shared: list[_Phases] = []
         for step in range(STEPS):
             weight, bias = state[f"u.{step}.weight"], state[f"u.{step}.bias"]
-            bins = BINS >> (STEPS - step)
-            if step < STEPS - 1:
-                kernels = [[_phase_kernel(weight, t, b) for b in (0, 1)] for t in (0, 1)]
-                stride = (1, 1)
-            else:
-                kernels = [[_folded_up_kernel(weight)]]
-                bias, stride = bias.repeat(2 * _FOLD), (1, _FOLD // 2)
-            self._up.append(
-                [
-                    [_pack(k, bias, bins, dtype, stride=stride, pad_bins=1, relu=True) for k in row]
-                    for row in kernels
-                ]
-            )
+            self._up.append(_pack_up(step, weight, bias, dtype))
+            if step and self.condition == "decoder":
+                skip = DOWN_CHANNELS[STEPS - step]
+                nothing = torch.zeros_like(bias)
+                self._own.append(_pack_up(step, weight[skip:], bias, dtype))
+                self._shared.append(_pack_up(step, weight[:skip], nothing, dtype, relu=False))
         self._last = _pack(
             _folded_last_kernel(state["last.weight"]),
             state["last.bias"].repeat_interleave(_FOLD),
@@ -244,26 +271,47 @@ class PackedUNet:
         torch.addcmul(shift, gain, raw, out=out)
         F.leaky_relu_(out, LEAK)
 
-    def up(self, step: int, buffer: Tensor, affines: Affines, even: Tensor, odd: Tensor) -> None:
+    def up(
+        self,
+        step: int,
+        buffer: Tensor,
+        affines: Affines,
+        even: Tensor,
+        odd: Tensor,
+        skip: Tensor | None = None,
+        spread: Tensor | None = None,
+    ) -> None:
         """One transposed step: columns n-1 … n+pairs into `even` and `odd` output columns.
 
         Args:
             buffer: `(batch, pairs + 2, bins, channels)`, one column of border on each side.
             even, odd: where columns 2n and 2n+1 go, `(batch, pairs, 2 * bins, channels)`.
+            skip: the skip's channels alone, if they are not in `buffer`, one of each encoding.
+            spread: for every result the encoding that it belongs to. Step 0, which reads
+                nothing but the encodings, takes it without `skip`.
         """
-        batch, rows, bins, _ = buffer.shape
-        pairs = rows - 2
+        bins = buffer.shape[2]
         gain, shift = affines.up[step]
+
+        def phase(time: int, bin_phase: int, columns: slice) -> Tensor:
+            if spread is None:
+                return self._up[step][time][bin_phase](buffer[:, columns])
+            if skip is None:
+                return self._up[step][time][bin_phase](buffer[:, columns])[spread]
+            added = self._shared[step - 1][time][bin_phase](skip[:, columns])[spread]
+            return self._own[step - 1][time][bin_phase](buffer[:, columns], added)
+
         if step == STEPS - 1:
-            both = self._up[step][0][0](buffer).float()
+            both = phase(0, 0, slice(None)).float()
             for time_phase, out in ((0, even), (1, odd)):
                 raw = both[..., time_phase * _FOLD : (time_phase + 1) * _FOLD]
-                torch.addcmul(shift, gain, raw, out=out.view(batch, pairs, -1, _FOLD))
+                there = out.view(*out.shape[:2], -1, _FOLD)
+                torch.addcmul(shift, gain, raw, out=there)
             return
-        for time_phase, columns, out in ((0, buffer[:, :-1], even), (1, buffer, odd)):
+        for time_phase, columns, out in ((0, slice(None, -1), even), (1, slice(None), odd)):
             for bin_phase in (0, 1):
                 # Two taps leave one bin too many at the end.
-                raw = self._up[step][time_phase][bin_phase](columns)[:, :, :bins]
+                raw = phase(time_phase, bin_phase, columns)[:, :, :bins]
                 torch.addcmul(shift, gain, raw, out=out[:, :, bin_phase::2])
 
     def last(self, columns: Tensor) -> Tensor:

@@ -81,10 +81,7 @@ def run_window(
     if spread is not None and network.condition != "decoder":
         magnitudes, spread = magnitudes[spread], None
     plan = _plan(frames, first, stop)
-    skips = _run_down(network, magnitudes, affines, plan)
-    if spread is not None:
-        skips = [skip[spread] for skip in skips]
-    return _run_up(network, skips, affines, plan)
+    return _run_up(network, _run_down(network, magnitudes, affines, plan), affines, plan, spread)
 
 
 def _run_down(
@@ -111,36 +108,52 @@ def _run_down(
 
 
 def _run_up(
-    network: PackedUNet, skips: list[Tensor], affines: Affines, plan: tuple[_Level, ...]
+    network: PackedUNet,
+    skips: list[Tensor],
+    affines: Affines,
+    plan: tuple[_Level, ...],
+    spread: Tensor | None,
 ) -> Tensor:
-    batch = skips[0].shape[0]
-    buffer = _bordered(network, plan[0], batch, BINS >> STEPS, DOWN_CHANNELS[-1])
-    start = plan[0].held[0] - plan[0].buffer[0]
-    buffer[:, start : start + skips[-1].shape[1]] = skips[-1]
+    encodings = skips[0].shape[0]
+    batch = encodings if spread is None else len(spread)
+    buffer = _bordered(network, plan[0], encodings, BINS >> STEPS, DOWN_CHANNELS[-1])
+    _inside(buffer, plan[0]).copy_(skips[-1])
+    buffer_skip = None
     for step in range(STEPS):
         here, there = plan[step], plan[step + 1]
-        skip = skips[STEPS - 2 - step] if step < STEPS - 1 else None
-        offset = 0 if skip is None else skip.shape[3]
-        top = skip is None
-        after = _bordered(
-            network,
-            there,
-            batch,
-            BINS >> (STEPS - 1 - step),
-            offset + UP_CHANNELS[step],
-            dtype=torch.float32 if top else None,
-        )
-        low, high = there.held
-        start = low - there.buffer[0]
-        inside = after[:, start : start + high - low]
-        if skip is not None:
+        top = step == STEPS - 1
+        bins = BINS >> (STEPS - 1 - step)
+        skip = None if top else skips[STEPS - 2 - step]
+        offset = skip.shape[3] if skip is not None and spread is None else 0
+        dtype = torch.float32 if top else None
+        after = _bordered(network, there, batch, bins, offset + UP_CHANNELS[step], dtype)
+        inside = _inside(after, there)
+        after_skip = None
+        if offset:
             inside[..., :offset] = skip
-        reading = buffer[:, here.read[0] - here.buffer[0] : here.read[1] - here.buffer[0]]
-        network.up(step, reading, affines, inside[:, 0::2, :, offset:], inside[:, 1::2, :, offset:])
-        buffer = after
+        elif skip is not None:
+            after_skip = _bordered(network, there, encodings, bins, skip.shape[3])
+            _inside(after_skip, there).copy_(skip)
+        read = slice(here.read[0] - here.buffer[0], here.read[1] - here.buffer[0])
+        network.up(
+            step,
+            buffer[:, read],
+            affines,
+            inside[:, 0::2, :, offset:],
+            inside[:, 1::2, :, offset:],
+            None if buffer_skip is None else buffer_skip[:, read],
+            spread,
+        )
+        buffer, buffer_skip = after, after_skip
     top_level = plan[-1]
     low = top_level.read[0] - top_level.buffer[0]
     return network.last(buffer[:, low : low + top_level.read[1] - top_level.read[0]])
+
+
+def _inside(buffer: Tensor, level: _Level) -> Tensor:
+    """The columns of a buffer that lie inside the window."""
+    low, high = level.held
+    return buffer[:, low - level.buffer[0] : high - level.buffer[0]]
 
 
 def _bordered(
