@@ -8,18 +8,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from server_harness import HALF, eventually, identity_server, noise
+from stembridge import __version__
 from stembridge.audiofile import read_audio, write_audio
 from stembridge.cli.ctl_watch import Picture, bar, line, table
+from stembridge.cli.doctor import CHECKS, Context
 from stembridge.presets import dumps
 from stembridge.server import Server
+from stembridge.server.files import ServerInfo, ServerLock
 from stembridge.server.plugin_end import PluginEnd
-from stembridge.server.running import find_running
+from stembridge.server.running import find_running, health
 
 EXAMPLES = Path(__file__).parents[1] / "bridge" / "examples"
 
@@ -145,6 +149,39 @@ def test_example_osc_control_swaps_presets(server: Server, state: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "session a1: half, mix" in done.stdout
         assert "dBFS" in done.stdout
+
+
+def test_doctor_tells_how_the_server_is(
+    server: Server, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with PluginEnd(HALF, 48000, latency_samples=9000, folder=state, id="a1") as plugin:
+        plugin.wait_connected()
+        (level, text, data), *more = health(state)
+        assert (level, more) == ("ok", [])
+        assert f"version {__version__} on 127.0.0.1:{server.osc.port}" in text
+        assert f"process {server.info.pid}, 1 session, load" in text
+        assert data["sessions"]["a1"]["preset"] == "half"
+        server.sessions["a1"].fail("Separation stopped: a test.")
+        rows = health(state)
+        assert rows[1][0] == "note" and "session a1" in rows[1][1] and "a test" in rows[1][1]
+        monkeypatch.setattr("stembridge.server.running._own_version", lambda: "99.1")
+        assert "this is 99.1. End it: stembridge ctl quit" in health(state)[1][1]
+    found = [f for check in CHECKS if check.name == "server" for f in check.run(Context(True))]
+    assert found[0].level == "ok" and found[0].subject == "server"
+
+
+def test_doctor_tells_of_no_server_and_of_one_that_hangs(state: Path) -> None:
+    assert health(state)[0][0] == "optional"
+    info = ServerInfo("127.0.0.1", 9, "1.0", pid=123456)
+    lock = ServerLock(state)  # as a server that was stopped in the middle holds it
+    try:
+        lock.publish(info)
+        level, text, _ = health(state)[0]
+        assert level == "problem" and "kill 123456" in text and "127.0.0.1:9" in text
+    finally:
+        lock.release()
+    (state / "server.json").write_text(json.dumps(asdict(info)))
+    assert health(state)[0][0] == "optional", "what a killed server left behind"
 
 
 def test_help_costs_no_torch() -> None:

@@ -282,6 +282,13 @@ def check_programs(context: Context) -> list[Finding]:
     return findings
 
 
+def check_server(context: Context) -> list[Finding]:
+    """Whether a server runs, how busy it is, and what does not keep up in it."""
+    from ..server.running import health
+
+    return [Finding(level, "server", text, data) for level, text, data in health()]
+
+
 def check_plugin(context: Context) -> list[Finding]:
     """Whether the DAW plugin is installed, and changes the example song end to end."""
     from ..plugin_check import check
@@ -324,6 +331,7 @@ CHECKS: list[Check] = [
     Check("separators", check_separators),
     Check("presets", check_presets),
     Check("programs", check_programs),
+    Check("server", check_server),
     Check("plugin", check_plugin),
     Check("speed", check_speed),
 ]

@@ -87,8 +87,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    import logging
+    import os
     import signal
 
+    from ..server.log import event
     from ..server.osc import check_host
 
     check_host(args.osc_host, args.osc_anywhere)  # before the seconds that torch takes
@@ -115,4 +118,9 @@ def _serve(args: argparse.Namespace) -> int:
         while not server.wait(0.2):
             if asked:
                 server.stop(signal.Signals(asked[0]).name)
+    if server.unfinished:
+        # Threads inside torch: neither waited for, nor pulled from under the interpreter's feet.
+        event("Ended in the middle of work", level=logging.WARNING, threads=server.unfinished)
+        logging.shutdown()
+        os._exit(0)
     return 0

@@ -11,8 +11,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
+from .ending import Ending
 from .log import LOGGER, event
 from .protocol import RequestError
 
@@ -20,13 +20,19 @@ MOST_WAITING = 64
 
 
 class Control:
-    """Owns its threads until `close`, which lets running work finish and drops the rest."""
+    """Owns its threads until `close`, which drops what waits and gives running work some time."""
 
     def __init__(self, threads: int = 2) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="stembridge-control")
         self._queues: dict[str, deque[Callable[[], None]]] = {}
-        self._lock = threading.Lock()
+        self._due: deque[str] = deque()  # keys that no thread works on yet
+        self._changed = threading.Condition()
         self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"stembridge-control-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def run(self, key: str, work: Callable[[], None]) -> None:
         """Run `work` after what was given before for `key`.
@@ -34,7 +40,7 @@ class Control:
         Raises:
             RequestError: "busy" when too much waits already.
         """
-        with self._lock:
+        with self._changed:
             if self._closing:
                 raise RequestError("server", "The server is ending. Start it again.")
             queue = self._queues.get(key)
@@ -44,11 +50,21 @@ class Control:
                 queue.append(work)
                 return
             self._queues[key] = deque([work])
-            self._pool.submit(self._drain, key)
+            self._due.append(key)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._due or self._closing)
+                if self._closing:
+                    return
+                key = self._due.popleft()
+            self._drain(key)
 
     def _drain(self, key: str) -> None:
         while True:
-            with self._lock:
+            with self._changed:
                 queue = self._queues[key]
                 if not queue or self._closing:
                     del self._queues[key]
@@ -60,7 +76,11 @@ class Control:
                 event("A request failed", level=logging.ERROR, reason=error)
                 LOGGER.debug("traceback", exc_info=error)
 
-    def close(self) -> None:
-        with self._lock:
+    def close(self, ending: Ending | None = None) -> None:
+        """Weights that are being read cannot be interrupted: they get what time `ending` has."""
+        with self._changed:
             self._closing = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+            self._changed.notify_all()
+        ending = ending or Ending()
+        for thread in self._threads:
+            ending.join(thread)

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import LinkError, StembridgeError
+from .ending import Ending
 from .log import LOGGER, event
 from .session import Session
 
@@ -92,29 +93,30 @@ class Engine:
         for thread in self._threads:
             thread.start()
 
-    def close(self) -> None:
+    def close(self, ending: Ending | None = None) -> None:
         """Stop all threads; sessions stay with their owner."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._interrupt()
+        ending = ending or Ending()
         for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
+            ending.join(thread)
 
     def add(self, session: Session) -> None:
         with self._changed:
             self._make_ready(session)
             self._changed.notify_all()
 
-    def remove(self, session: Session) -> None:
-        """Returns when no worker holds the session any more."""
+    def remove(self, session: Session, wait_seconds: float | None = None) -> None:
+        """Returns when no worker holds the session any more, or after so long. A worker that
+        holds it then ends its turn, and `session.close` waits for that no longer."""
         with self._changed:
             session.ended = True
             self._waiting.pop(session.id, None)
             if session in self._ready:
                 self._ready.remove(session)
-            self._changed.wait_for(lambda: session.id not in self._working)
+            self._changed.wait_for(lambda: session.id not in self._working, wait_seconds)
         self._interrupt()
 
     def poke(self, session: Session) -> None:
@@ -187,6 +189,9 @@ class Engine:
                     if not session.ended:
                         self._waiting[session.id] = session
                 self._changed.notify_all()
+            for session in batch:
+                if session.leaving:
+                    session.close()  # who wanted to could not wait for this turn
             self._interrupt()
 
     def _take_batch(self) -> list[Session]:

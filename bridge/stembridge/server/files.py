@@ -95,6 +95,15 @@ class ServerLock:
             self._file = None
 
 
+def is_locked(folder: Path | None = None) -> bool:
+    """Whether a server lives there, answering or not; leaves no trace."""
+    try:
+        with ((folder or state_folder()) / "server.lock").open("r+b") as file:
+            return not _try_lock(file)
+    except OSError:
+        return False
+
+
 def _try_lock(file: IO[bytes]) -> bool:
     try:
         if sys.platform == "win32":

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .clients import SERVER, Client, Subscription
+from .ending import Ending
 from .log import LOGGER, event
 from .reports import pairs, server_status, session_status
 
@@ -35,11 +36,10 @@ class Housekeeping:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self, ending: Ending | None = None) -> None:
         self._closing = True
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        (ending or Ending()).join(self._thread)
 
     def wake(self) -> None:
         """A new subscription: look again when to send next."""

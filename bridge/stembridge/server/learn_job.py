@@ -21,13 +21,13 @@ from collections.abc import Callable
 from ..errors import StembridgeError
 from ..prompts import Clip
 from ..separators import Separator
+from .ending import Ending
 from .learn import Lesson, SessionLearning
 from .log import LOGGER, event
 from .protocol import RequestError
 
 NICE = 10
 REPORT_SECONDS = 0.25
-CLOSE_SECONDS = 30.0
 
 Progress = Callable[[float, str], None]
 
@@ -143,15 +143,14 @@ class Learner:
             self._job.cancel(keep)
             return True
 
-    def close(self) -> None:
+    def close(self, ending: Ending | None = None) -> None:
         """Drop what runs and wait for its thread."""
         with self._lock:
             self._closing = True
             thread = self._thread
             if self._job is not None:
                 self._job.cancel(keep=False)
-        if thread is not None:
-            thread.join(CLOSE_SECONDS)
+        (ending or Ending()).join(thread)
 
     def _run(self, job: Job) -> None:
         job.run()

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..errors import ServerError, StembridgeError
 from .clients import Address, Client, Clients
+from .ending import Ending
 from .log import event
 from .packet import Message, PacketError, parse
 from .protocol import SESSION_ID, RequestError, check_arguments
@@ -117,10 +118,9 @@ class OscFace:
             self.handlers[verb.path] = (verb, handler)
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self, ending: Ending | None = None) -> None:
         if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
+            (ending or Ending()).run(self._server.shutdown, self._thread.name)
         self._server.server_close()
 
     def receive(self, datagram: bytes, address: Address) -> None:

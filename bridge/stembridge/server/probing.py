@@ -22,7 +22,8 @@ import numpy as np
 from ..errors import StembridgeError
 from ..presets import Preset
 from ..prompts import NamePrompt, Prompt, TextPrompt
-from .learn_job import CLOSE_SECONDS, one_quiet_core
+from .ending import Ending
+from .learn_job import one_quiet_core
 from .learn_tape import Tape
 from .log import LOGGER, event
 from .protocol import Value
@@ -120,9 +121,13 @@ class Prober:
         tape = probing.tape
         if tape is None or tape.held_seconds < tape.seconds:
             return
-        with session.lock:
+        if not session.lock.acquire(blocking=False):
+            return  # in a worker's hands: the house is not kept waiting, it looks again soon
+        try:
             audio = tape.cut(tape.held_seconds, 0.0)
             probing.tape = None
+        finally:
+            session.lock.release()
         self.start(session, audio, tape.sample_rate)
 
     def start(self, session: Session, audio: np.ndarray, sample_rate: int) -> None:
@@ -133,12 +138,11 @@ class Prober:
             self._thread = threading.Thread(target=self._run, name="stembridge-probe", daemon=True)
             self._thread.start()
 
-    def close(self) -> None:
+    def close(self, ending: Ending | None = None) -> None:
         """Drop what waits and wait for the thread."""
         self._closing = True
         self._queue.put(None)
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
+        (ending or Ending()).join(self._thread)
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None and not self._closing:

@@ -27,6 +27,7 @@ from ..prompts import NamePrompt, Query
 from ..separators import SEPARATORS, Separator, load_separator
 from .clients import Address, Clients
 from .control import Control
+from .ending import Ending
 from .engine import Engine
 from .files import ServerInfo, ServerLock
 from .handlers import server_handlers, why_missing
@@ -41,6 +42,8 @@ from .session import ChainFactory, Session, build_chain
 from .session_handlers import SessionHandlers
 
 MOST_SESSIONS = 64
+TURN_SECONDS = 10.0
+"""How long the end of a session waits for a worker that is in the middle of it."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +88,24 @@ class Server:
         self._stopped = threading.Event()
         self._presets = (0.0, 0)
         self._native = load_native()
+        self._ending: Ending | None = None
         self._closers = contextlib.ExitStack()
         with contextlib.ExitStack() as closers:
             lock = ServerLock(options.state_folder)
             closers.callback(lock.release)
             closers.callback(self._close_sessions)
             self.engine = Engine(workers, self._native.wait_any, batching=self.options.batching)
-            closers.callback(self.engine.close)
+            closers.callback(lambda: self.engine.close(self._ending))
             self.learner = Learner()
             self.prober = Prober()
             self.control = Control()
-            closers.callback(self.control.close)
+            closers.callback(lambda: self.control.close(self._ending))
             self.housekeeping = Housekeeping(self)
-            closers.callback(self.housekeeping.close)
+            closers.callback(lambda: self.housekeeping.close(self._ending))
             self.osc = _listen(self.options, self.clients)
-            closers.callback(self.osc.close)
-            closers.callback(self.learner.close)
-            closers.callback(self.prober.close)
+            closers.callback(lambda: self.osc.close(self._ending))
+            closers.callback(lambda: self.learner.close(self._ending))
+            closers.callback(lambda: self.prober.close(self._ending))
             self.info = ServerInfo(self.osc.host, self.osc.port, __version__)
             self._sweep()
             self.engine.start()
@@ -120,11 +124,20 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """End everything; plugins go on with their dry signal. May be called twice."""
+        """End everything; plugins go on with their dry signal. May be called twice.
+
+        Takes a few seconds at most: `unfinished` then names what could not be waited for.
+        """
         self._stopped.set()
+        self._ending = self._ending or Ending()
         for session in self.all_sessions():
             self.tell(session.id, "closed", "server ends")
         self._closers.close()
+
+    @property
+    def unfinished(self) -> list[str]:
+        """After `close`: the threads that were at work on something that cannot be interrupted."""
+        return [] if self._ending is None else list(self._ending.unfinished)
 
     def stop(self, reason: str = "") -> None:
         """Ask the server to end. Any thread."""
@@ -181,8 +194,11 @@ class Server:
             if session is None or (only is not None and session is not only):
                 return
             del self.sessions[id]
-        self.engine.remove(session)
-        session.close()
+        ending = self._ending
+        wait_seconds = TURN_SECONDS if ending is None else ending.left_seconds
+        self.engine.remove(session, wait_seconds)
+        if not session.close(wait_seconds):
+            event("A session's last turn goes on", level=logging.WARNING, session=id)
         self.tell(id, "closed", reason)
         if reason != "replaced":
             self.clients.drop(id)

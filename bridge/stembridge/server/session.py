@@ -90,6 +90,8 @@ class Session:
         """When its input was there; kept by the engine."""
         self.ended = False
         """Set by the engine when it lets go: no more turns."""
+        self.leaving = False
+        """Set by `close`: whoever still holds the session lets go of its link."""
         self._closed = False
         self.lost_samples = 0
         self.processed_samples = 0
@@ -325,12 +327,19 @@ class Session:
         """Stop separating and say why; a new preset or mode starts again."""
         self.error = message
 
-    def close(self) -> None:
-        """Let go of the link. May be called twice."""
-        with self.lock:
+    def close(self, wait_seconds: float = -1.0) -> bool:
+        """Let go of the link; False if a turn of a worker holds the session for longer than
+        that (below 0 = wait): the worker then does it. May be called twice."""
+        self.leaving = True
+        if not self.lock.acquire(timeout=wait_seconds):
+            return False
+        try:
             if not self._closed:
                 self._closed = True
                 self.link.close()
+        finally:
+            self.lock.release()
+        return True
 
     def _chain_for(self, preset: Preset, mode: Mode) -> SeparationChain:
         return self._make_chain(preset, self.sample_rate, self.channels, mode)
