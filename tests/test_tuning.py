@@ -216,11 +216,11 @@ def test_silence_inside_a_clip_is_skipped() -> None:
 
 
 def mixtures(tunable: Tunable, **options):
-    return make_batches(
+    return list(make_batches(
         [band_noise(0, 8000, 1, 1)], [band_noise(0, 8000, 1, 2)],
         segment_samples=tunable.segment_samples, batches=3, batch_size=4,
         generator=np.random.default_rng(0), **options,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def test_mixtures_are_at_zero_db_when_not_varied() -> None:

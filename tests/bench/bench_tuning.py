@@ -1,139 +1,167 @@
-"""Few-shot benchmark of tuning: mean embedding against tuned prompt, per class and shots.
+"""Few-shot benchmark of tuning: mean embedding against tuned prompt, per sound and shots.
 
-    python tests/bench/bench_tuning.py PACK [--labels env-rain …] [--shots 1 5] [--out FILE]
+    python tests/bench/bench_tuning.py PACK --font FluidR3_GM.sf2 [--shots 5 1] [--out FILE]
+    python tests/bench/bench_tuning.py --table FILE
 
-PACK is the training pack (index.csv beside its chunks). For each label, up to `shots` clips
-are tuned on; the test is mixtures at 0 dB of *other* clips of the label with bundled
-sounds that tuning only judged by, never learned from. Printed per class: SDR of the mean,
-of the tuned vector as it was learned, and as it was kept, and how many classes lost more
-than 0.2 dB with and without the rule that keeps only what is clearly better.
+PACK is the training pack (index.csv beside its chunks); `tuning_sounds` says which of its
+clips, and which instruments of the sound font, training never heard. A prompt is tuned on
+`shots` clips and tested on mixtures at 0 dB of other clips with sounds that tuning never
+had. Printed per sound: SDR of the mixture, of the mean of the encoded clips, of the tuned
+vector as it was learned, and of what the preset carries; then how many sounds lost more
+than 0.2 dB with and without the rule that keeps only what is clearly better. Rows are
+written as they come, and an existing FILE of the same weights is gone on with.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import soundfile
 import torch
+from tuning_sounds import Sound, interferers, sounds
 
 from stembridge.prompts import Clip
-from stembridge.resample import resample
 from stembridge.separators import load_separator
-from stembridge.tuning import interferers, tune
+from stembridge.separators.tunable import Tunable
+from stembridge.tuning import tune
 from stembridge.tuning.learn import sdr_db
-from stembridge.tuning.mixtures import make_batches
-from stembridge.tuning.tune import tunable_of
+from stembridge.tuning.mixtures import Batch, make_batches
+from stembridge.tuning.tune import at_rate, tunable_of
 
-LABELS = (
-    "env-rain", "env-dog-bark", "env-helicopter", "env-sea-waves", "env-baby-cry",
-    "env-clock-tick", "env-chainsaw", "env-rooster", "env-fire-crackling",
-    "env-person-sneeze", "winds", "keys", "guitar", "strings",
-)  # fmt: skip
-TEST_CLIPS = 12
-CLIP_SECONDS = 5.0
+BATCHES, BATCH_SIZE = 10, 4
+LOST_DB = 0.2
 
 
-def clips_of(pack: Path, label: str) -> list[Clip]:
-    """Clips of a label in an order drawn once; a class name stands for its label."""
-    with (pack / "index.csv").open(encoding="utf-8", newline="") as handle:
-        rows = [r for r in csv.DictReader(handle) if label in (r["label"], r["class"])]
-    rows = [r for r in rows if float(r["dur_s"]) >= 0.5]
-    order = np.random.default_rng(7).permutation(len(rows))
-    return [_read(pack, rows[i]) for i in order[: TEST_CLIPS + 10]]
-
-
-def _read(pack: Path, row: dict[str, str]) -> Clip:
-    with soundfile.SoundFile(pack / row["chunk"]) as handle:
-        handle.seek(round(float(row["start_s"]) * handle.samplerate))
-        seconds = min(CLIP_SECONDS, float(row["dur_s"]))
-        audio = handle.read(round(seconds * handle.samplerate), dtype="float32", always_2d=True)
-        return Clip(audio.T.copy(), handle.samplerate, row["name"])
-
-
-def score(tunable, vectors: dict[str, np.ndarray], clips: list[Clip]) -> dict[str, float]:
-    """Mean SDR of each vector on mixtures of unseen clips with judging sounds."""
-    audio = [
-        interferers.fit_channels(
-            resample(c.audio, c.sample_rate, tunable.sample_rate), tunable.channels
-        )
-        for c in clips
-    ]
-    noise = interferers.bundled(tunable.sample_rate, tunable.channels).held_out
-    batches = make_batches(
-        audio,
-        noise,
+def test_mixtures(tunable: Tunable, targets: list[Clip], noise: list[Clip]) -> list[Batch]:
+    """Forty mixtures at 0 dB, the same for every number of shots."""
+    drawn = make_batches(
+        [at_rate(clip, tunable) for clip in targets],
+        [at_rate(clip, tunable) for clip in noise],
         segment_samples=tunable.segment_samples,
-        batches=10,
-        batch_size=4,
+        batches=BATCHES,
+        batch_size=BATCH_SIZE,
         generator=np.random.default_rng(1234),
         vary=False,
     )
+    return list(drawn)
+
+
+@torch.no_grad()
+def score(
+    tunable: Tunable, vectors: dict[str, np.ndarray], batches: list[Batch]
+) -> dict[str, float]:
+    """Mean SDR of each vector over the mixtures, and of the mixtures themselves."""
     found: dict[str, list[torch.Tensor]] = {name: [] for name in (*vectors, "mixture")}
-    with torch.no_grad():
-        for batch in batches:
-            targets = tunable.reference(torch.from_numpy(batch.targets))
-            mixtures = torch.from_numpy(batch.mixtures)
-            found["mixture"].append(sdr_db(tunable.reference(mixtures), targets))
-            prepared = tunable.prepare(mixtures)
-            for name, vector in vectors.items():
-                estimate = tunable.estimate(prepared, torch.from_numpy(np.array(vector)))
-                found[name].append(sdr_db(estimate, targets))
+    for batch in batches:
+        targets = tunable.reference(torch.from_numpy(batch.targets))
+        mixtures = torch.from_numpy(batch.mixtures)
+        found["mixture"].append(sdr_db(tunable.reference(mixtures), targets))
+        prepared = tunable.prepare(mixtures)
+        for name, vector in vectors.items():
+            estimate = tunable.estimate(prepared, torch.from_numpy(np.array(vector)))
+            found[name].append(sdr_db(estimate, targets))
     return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+
+
+def measure(model: Any, sound: Sound, shots: int, batches: list[Batch]) -> dict[str, Any]:
+    """Tune on the first `shots` clips of a sound and score the outcome."""
+    tunable, few = tunable_of(model), list(sound.few[:shots])
+    began = time.process_time()
+    result = tune(few, name=sound.name, separator=model)
+    cost = time.process_time() - began
+    (prompt,) = result.preset.keep
+    vectors = {
+        "mean": tunable.start([at_rate(clip, tunable) for clip in few]),
+        "tuned": result.learned,
+        "kept": prompt.vector,  # type: ignore[union-attr]
+    }
+    return {
+        "space": model.space,
+        "sound": sound.name,
+        "kind": sound.kind,
+        "shots": shots,
+        "heard": max(0, shots - (len(sound.few) - sound.heard)),
+        "rule": result.report.kept,
+        "steps": result.report.steps,
+        "cpu_seconds": round(cost, 1),
+        **{key: round(value, 3) for key, value in score(tunable, vectors, batches).items()},
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """All rows and the summary by shots, as Markdown."""
+    lines = [f"Weights `{space}`." for space in dict.fromkeys(r["space"] for r in rows)]
+    lines += [
+        "| sound | known to training | shots | mixture | mean | tuned | in the preset | gain "
+        "| CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    known = {"recording": "the label", "label": "no", "instrument": "no"}
+    for r in rows:
+        shots = f"{r['shots']}{' *' if r['heard'] else ''}"
+        lines.append(
+            f"| {r['sound']} | {known[r['kind']]} | {shots} | {r['mixture']:.1f} | {r['mean']:.2f} "
+            f"| {r['tuned']:.2f} | {r['kept']:.2f} | {r['kept'] - r['mean']:+.2f} "
+            f"| {r['cpu_seconds']:.0f} |"
+        )
+    lines += [
+        "",
+        "| shots | sounds | gain with the rule | without | worst with | worst without "
+        "| lost with | lost without |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for shots in sorted({r["shots"] for r in rows}):
+        chosen = [r for r in rows if r["shots"] == shots]
+        with_rule = np.array([r["kept"] - r["mean"] for r in chosen])
+        without = np.array([r["tuned"] - r["mean"] for r in chosen])
+        lines.append(
+            f"| {shots} | {len(chosen)} | {with_rule.mean():+.2f} dB | {without.mean():+.2f} dB "
+            f"| {with_rule.min():+.2f} dB | {without.min():+.2f} dB "
+            f"| {(with_rule < -LOST_DB).sum()} | {(without < -LOST_DB).sum()} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("--labels", nargs="+", default=LABELS)
-    parser.add_argument("--shots", nargs="+", type=int, default=[1, 3, 5, 10])
+    parser.add_argument("pack", type=Path, nargs="?")
+    parser.add_argument("--font", type=Path, help="General MIDI sound font, for the instruments")
+    parser.add_argument("--shots", nargs="+", type=int, default=[5, 1, 10, 3])
+    parser.add_argument("--sounds", nargs="+", help="only these")
     parser.add_argument("--separator", default="unet")
-    parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON rows, written as they come")
+    parser.add_argument("--table", type=Path, help="only print the tables of such a file")
     args = parser.parse_args()
+    if args.table:
+        print(table(json.loads(args.table.read_text(encoding="utf-8"))))
+        return
+    if args.pack is None:
+        parser.error("name the training pack")
     torch.set_num_threads(args.threads)
     model = load_separator(args.separator)
-    tunable = tunable_of(model)
-    rows = []
-    for label in args.labels:
-        clips = clips_of(args.pack, label)
-        for shots in args.shots:
-            few, unseen = clips[TEST_CLIPS:][:shots], clips[:TEST_CLIPS]
-            options = {} if args.steps is None else {"steps": args.steps}
-            began = time.process_time()
-            result = tune(few, name=label, separator=model, **options)
-            cost = time.process_time() - began
-            start = tunable.start([interferers.fit_channels(
-                resample(c.audio, c.sample_rate, tunable.sample_rate), tunable.channels
-            ) for c in few])  # fmt: skip
-            vectors = {"mean": start, "tuned": result.learned, "kept": result.preset.keep[0].vector}
-            row = {"label": label, "shots": len(few), "cpu_seconds": cost,
-                   **score(tunable, vectors, unseen)}  # fmt: skip
-            rows.append(row)
-            print(
-                f"{label:22} {len(few):2} shots  mixture {row['mixture']:5.1f}  mean "
-                f"{row['mean']:5.2f}  tuned {row['tuned']:5.2f}  kept {row['kept']:5.2f} dB  "
-                f"{cost:4.0f} s of CPU, {result.report.steps} steps",
-                flush=True,
-            )
+    rows: list[dict[str, Any]] = []
+    if args.out and args.out.exists():
+        rows = json.loads(args.out.read_text(encoding="utf-8"))
+        rows = [row for row in rows if row["space"] == model.space]
+    done = {(row["sound"], row["shots"]) for row in rows}
+    noise = interferers(args.pack)
+    chosen = [s for s in sounds(args.pack, args.font) if not args.sounds or s.name in args.sounds]
     for shots in args.shots:
-        chosen = [r for r in rows if r["shots"] == shots]
-        if not chosen:
-            continue
-        gain = np.array([r["kept"] - r["mean"] for r in chosen])
-        raw = np.array([r["tuned"] - r["mean"] for r in chosen])
-        print(
-            f"{shots:2} shots: mean gain {gain.mean():+.2f} dB (no rule: {raw.mean():+.2f}); "
-            f"classes that lost over 0.2 dB: {(gain < -0.2).sum()} of {len(gain)} "
-            f"(without the rule {(raw < -0.2).sum()}); worst {gain.min():+.2f} dB"
-        )
-    if args.out:
-        args.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        for sound in chosen:
+            if len(sound.few) < shots or (sound.name, shots) in done:
+                continue
+            batches = test_mixtures(tunable_of(model), list(sound.unseen), noise)
+            row = measure(model, sound, shots, batches)
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+            if args.out:
+                args.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    print(table(rows))
 
 
 if __name__ == "__main__":

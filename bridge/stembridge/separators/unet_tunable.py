@@ -2,8 +2,10 @@
 
 The vector is that of `unet_queries`: head, prompt numbers, FiLM offsets. The head is fixed
 to the prompted network; everything after it may be learned. With a network whose encoder
-knows no prompt, the way down is computed once per mixture (`prepare`) and only the way up
-is repeated.
+knows no prompt, everything up to the first FiLM is computed once per mixture (`prepare`):
+the way down, the deepest step up, and of every further step the half that comes from the
+skip, since a transposed convolution is linear in its input channels. What a step of
+learning repeats is less than half of the network.
 
 Invariants: the mask is `own_mask`, the very function that streams apply to tuned prompts;
 the linear domain is the spectrum of the networks' 1024 bins, as real and imaginary parts.
@@ -16,10 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..prompts import Clip, ExamplePrompt
-from .layers.unet import BINS, FRAME_MULTIPLE
+from .layers.unet import BINS, FRAME_MULTIPLE, STEPS, Film
 from .layers.unet_masks import own_mask
 from .layers.unet_stft import HOP_SAMPLES, WINDOW_SAMPLES
 from .tunable import Tunable
@@ -29,12 +32,20 @@ if TYPE_CHECKING:
     from .unet import Unet
 
 
+class Shared(NamedTuple):
+    """The parts of the way up that no vector changes."""
+
+    deepest: Tensor
+    """Before the first FiLM."""
+    skips: list[Tensor]
+    """Per further step, what its skip adds before the nonlinearity."""
+
+
 class Prepared(NamedTuple):
-    """What does not depend on the vector; `skips` only where the encoder knows no prompt."""
+    """What does not depend on the vector; `shared` only where the encoder knows no prompt."""
 
     spectra: Tensor
-    magnitudes: Tensor
-    skips: list[Tensor] | None
+    shared: Shared | None
 
 
 class UnetTunable(Tunable):
@@ -89,22 +100,46 @@ class UnetTunable(Tunable):
 
     def prepare(self, mixtures: Tensor) -> Prepared:
         spectra = self._spectra(mixtures)
-        magnitudes = spectra.abs()
-        shared = self._network.condition == "decoder"
-        skips = self._network.encode(magnitudes) if shared else None
-        return Prepared(torch.view_as_real(spectra), magnitudes, skips)
+        known = self._network.condition == "decoder"
+        shared = self._shared(self._network.encode(spectra.abs())) if known else None
+        return Prepared(torch.view_as_real(spectra), shared)
 
     def estimate(self, prepared: Prepared, vector: Tensor) -> Tensor:
-        batch = prepared.magnitudes.shape[0]
+        spectra = prepared.spectra
+        magnitudes = torch.view_as_complex(spectra).abs()
+        batch = len(spectra)
         numbers = vector[len(HEADS) : self._layout.size].expand(batch, -1)
         offsets = vector[self._layout.size :].expand(batch, -1)
         film = self._network.film(numbers, offsets)
-        skips = prepared.skips
-        if skips is None:
-            skips = self._network.encode(prepared.magnitudes, film=film)
-        sigmoid = self._network.decode(skips, film=film)
-        mask = own_mask(prepared.magnitudes, sigmoid * prepared.magnitudes)
-        return prepared.spectra * mask[..., None]
+        if prepared.shared is None:
+            skips = self._network.encode(magnitudes, film=film)
+            sigmoid = self._network.decode(skips, film=film)
+        else:
+            sigmoid = self._decode(prepared.shared, film[len(self._network.df) :])
+        mask = own_mask(magnitudes, sigmoid * magnitudes)
+        return spectra * mask[..., None]
+
+    def _shared(self, skips: Sequence[Tensor]) -> Shared:
+        network = self._network
+        deepest = network.uf[0].bn(F.relu(_crop(network.u[0](skips[-1]))))
+        halves = []
+        for step in range(1, STEPS):
+            skip = skips[STEPS - 1 - step]
+            weight = _weight(network.u[step])[: skip.shape[1]]
+            halves.append(_crop(F.conv_transpose2d(skip, weight, stride=2)).contiguous())
+        return Shared(deepest, halves)
+
+    def _decode(self, shared: Shared, film: Sequence[Film | None]) -> Tensor:
+        """As `UNet.decode`, with what is shared put in where it belongs."""
+        network = self._network
+        assert film[0] is not None
+        gain, shift = film[0]
+        x = shared.deepest * (1 + gain[:, :, None, None]) + shift[:, :, None, None]
+        for step, half in enumerate(shared.skips, 1):
+            up = network.u[step]
+            own = F.conv_transpose2d(x, _weight(up)[-x.shape[1] :], up.bias, stride=2)
+            x = network.uf[step](F.relu(_crop(own) + half), film[step])
+        return torch.sigmoid(network.last(x))
 
     def _spectra(self, audio: Tensor) -> Tensor:
         """Complex `(batch, channels, frames, BINS)` of `(batch, channels, samples)`."""
@@ -120,3 +155,13 @@ class UnetTunable(Tunable):
         )
         spectra = spectra[:, :BINS].transpose(1, 2)
         return spectra.reshape(batch, channels, *spectra.shape[1:])
+
+
+def _weight(step: nn.Module) -> Tensor:
+    assert isinstance(step, nn.ConvTranspose2d)
+    return step.weight
+
+
+def _crop(x: Tensor) -> Tensor:
+    """Drop one sample before and two after on both axes, as every step up does."""
+    return x[..., 1:-2, 1:-2]

@@ -11,7 +11,7 @@ Invariants: `mixture == target + interferer` exactly as summed in float32; every
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +43,12 @@ def make_batches(
     batch_size: int,
     generator: np.random.Generator,
     vary: bool = True,
-) -> list[Batch]:
-    """Draw `batches` batches of mixtures from pieces `(channels, samples)`.
+) -> Iterator[Batch]:
+    """Draw `batches` batches of mixtures from pieces `(channels, samples)`, one by one.
 
     Pieces are drawn with a chance that grows with the root of their length, so that one
     long recording does not drown the short ones.
     """
-    made = []
     for _ in range(batches):
         pairs = [
             _mix(
@@ -61,8 +60,7 @@ def make_batches(
             for _ in range(batch_size)
         ]
         wanted, mixed = (np.stack(side) for side in zip(*pairs, strict=True))
-        made.append(Batch(wanted, mixed))
-    return made
+        yield Batch(wanted, mixed)
 
 
 def _draw(pieces: Sequence[np.ndarray], generator: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ and seed give the same preset; the preset stands alone (vector, space, report).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -168,7 +168,7 @@ def _usable(audio: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _mixtures(
     material: Material, sounds: noise.Interferers, tunable: Tunable, steps: int, seed: int
-) -> tuple[list[Batch], list[Batch], list[Batch]]:
+) -> tuple[Iterator[Batch], Iterator[Batch], Iterator[Batch]]:
     """Batches to learn from, to choose by and to decide by, each from its own random stream."""
     from .mixtures import make_batches
 
