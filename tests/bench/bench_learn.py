@@ -61,7 +61,7 @@ class Host(threading.Thread):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--mode", choices=("live", "mix"), default="mix")
     parser.add_argument("--rate", type=int, default=48000)
     parser.add_argument("--block", type=int, default=512)

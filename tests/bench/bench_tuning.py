@@ -127,7 +127,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("pack", type=Path, nargs="?")
     parser.add_argument("--font", type=Path, help="General MIDI sound font, for the instruments")
     parser.add_argument("--shots", nargs="+", type=int, default=[5, 1, 10, 3])
@@ -150,10 +150,10 @@ def main() -> None:
         rows = [row for row in rows if row["space"] == model.space]
     done = {(row["sound"], row["shots"]) for row in rows}
     noise = interferers(args.pack)
-    chosen = [s for s in sounds(args.pack, args.font) if not args.sounds or s.name in args.sounds]
     for shots in args.shots:
-        for sound in chosen:
-            if len(sound.few) < shots or (sound.name, shots) in done:
+        for sound in sounds(args.pack, args.font):
+            unasked = bool(args.sounds) and sound.name not in args.sounds
+            if unasked or len(sound.few) < shots or (sound.name, shots) in done:
                 continue
             batches = test_mixtures(tunable_of(model), list(sound.unseen), noise)
             row = measure(model, sound, shots, batches)

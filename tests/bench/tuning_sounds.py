@@ -16,10 +16,13 @@ two thirds of them held out from training as well. Everything is drawn with fixe
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -52,14 +55,14 @@ class Sound:
     heard: int = 0
 
 
-def sounds(pack: Path, font: Path | None) -> list[Sound]:
-    """All sounds of the benchmark; instruments only with a sound font."""
+def sounds(pack: Path, font: Path | None) -> Iterator[Sound]:
+    """All sounds of the benchmark, the kinds in turn; instruments only with a sound font."""
     rows = _rows(pack)
-    found = [_recorded(pack, rows, label) for label in RECORDINGS]
-    found += [_labelled(pack, rows, label) for label in LABELS]
-    if font is not None:
-        found += [_played(font, name, program) for name, program in PROGRAMS.items()]
-    return found
+    recorded = [partial(_recorded, pack, rows, label) for label in RECORDINGS]
+    labelled = [partial(_labelled, pack, rows, label) for label in LABELS]
+    played = [partial(_played, font, *item) for item in PROGRAMS.items()] if font else []
+    for three in itertools.zip_longest(recorded, played, labelled):
+        yield from (make() for make in three if make is not None)
 
 
 def interferers(pack: Path, count: int = 36) -> list[Clip]:
@@ -138,22 +141,26 @@ def _cut(clip: Clip) -> list[Clip]:
 
 def _played(font: Path, name: str, program: int) -> Sound:
     """Sixteen little melodies, each its own: ten to tune on, six to test by."""
-    clips = [_melody(font, program, seed) for seed in range(16)]
-    return Sound(name, "instrument", tuple(clips[:10]), tuple(clips[10:]))
+    clips = _melodies(font, program, 16)
+    return Sound(name, "instrument", clips[:10], clips[10:])
 
 
-def _melody(font: Path, program: int, seed: int) -> Clip:
-    """Eight notes of a major scale at a random pace and place, rendered by fluidsynth."""
-    generator = np.random.default_rng([program, seed])
+def _melodies(font: Path, program: int, count: int) -> tuple[Clip, ...]:
+    """Melodies of a major scale at random paces and places, rendered in one go."""
+    generator = np.random.default_rng(program)
     track = mido.MidiTrack([mido.Message("program_change", program=program, time=0)])
-    root, step = int(generator.integers(55, 70)), int(generator.integers(6))
-    ticks = int(480 * generator.uniform(0.5, 0.9))
-    for _ in range(8):
-        step = int(np.clip(step + generator.integers(-3, 4), 0, 11))
-        note = root + 12 * (step // 7) + _SCALE[step % 7]
-        velocity = int(generator.integers(60, 120))
-        track.append(mido.Message("note_on", note=note, velocity=velocity, time=0))
-        track.append(mido.Message("note_off", note=note, velocity=0, time=ticks))
+    slot = 5 * 960  # ticks: 5 s at 120 beats a minute, the rest after a melody lets it ring out
+    for _ in range(count):
+        root, step = int(generator.integers(55, 70)), int(generator.integers(6))
+        ticks, left = int(480 * generator.uniform(0.5, 0.9)), slot
+        for _ in range(8):
+            step = int(np.clip(step + generator.integers(-3, 4), 0, 11))
+            note = root + 12 * (step // 7) + _SCALE[step % 7]
+            velocity = int(generator.integers(60, 120))
+            track.append(mido.Message("note_on", note=note, velocity=velocity, time=0))
+            track.append(mido.Message("note_off", note=note, velocity=0, time=ticks))
+            left -= ticks
+        track.append(mido.Message("control_change", control=1, value=0, time=left))
     song: Any = mido.MidiFile()
     song.tracks.append(track)
     with tempfile.TemporaryDirectory() as folder:
@@ -161,10 +168,14 @@ def _melody(font: Path, program: int, seed: int) -> Clip:
         song.save(midi)
         words = ["fluidsynth", "-q", "-ni", "-g", "0.6", "-r", "44100", "-F"]
         subprocess.run(
-            [*words, str(wave), str(font), str(midi)], check=True, capture_output=True, timeout=60
+            [*words, str(wave), str(font), str(midi)], check=True, capture_output=True, timeout=300
         )
         audio, rate = soundfile.read(wave, dtype="float32", always_2d=True)
-    return Clip(audio[: round(CLIP_SECONDS * rate)].T.copy(), rate, f"melody {seed}")
+    size = round(CLIP_SECONDS * rate)
+    return tuple(
+        Clip(audio[start : start + size].T.copy(), rate, f"{i + 1}")
+        for i, start in enumerate(range(0, 5 * rate * count, 5 * rate))
+    )
 
 
 def _read(pack: Path, row: dict[str, str], seconds: float = CLIP_SECONDS) -> Clip:

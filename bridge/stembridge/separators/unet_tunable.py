@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..prompts import Clip, ExamplePrompt
-from .layers.unet import BINS, FRAME_MULTIPLE, STEPS, Film
+from .layers.unet import BINS, FRAME_MULTIPLE, STEPS, Film, PromptedNorm
 from .layers.unet_masks import own_mask
 from .layers.unet_stft import HOP_SAMPLES, WINDOW_SAMPLES
 from .tunable import Tunable
@@ -121,11 +121,13 @@ class UnetTunable(Tunable):
 
     def _shared(self, skips: Sequence[Tensor]) -> Shared:
         network = self._network
-        deepest = network.uf[0].bn(F.relu(_crop(network.u[0](skips[-1]))))
+        norm = network.uf[0]
+        assert isinstance(norm, PromptedNorm)
+        deepest = norm.bn(F.relu(_crop(network.u[0](skips[-1]))))
         halves = []
         for step in range(1, STEPS):
             skip = skips[STEPS - 1 - step]
-            weight = _weight(network.u[step])[: skip.shape[1]]
+            weight = _convolution(network.u[step]).weight[: skip.shape[1]]
             halves.append(_crop(F.conv_transpose2d(skip, weight, stride=2)).contiguous())
         return Shared(deepest, halves)
 
@@ -136,8 +138,8 @@ class UnetTunable(Tunable):
         gain, shift = film[0]
         x = shared.deepest * (1 + gain[:, :, None, None]) + shift[:, :, None, None]
         for step, half in enumerate(shared.skips, 1):
-            up = network.u[step]
-            own = F.conv_transpose2d(x, _weight(up)[-x.shape[1] :], up.bias, stride=2)
+            up = _convolution(network.u[step])
+            own = F.conv_transpose2d(x, up.weight[-x.shape[1] :], up.bias, stride=2)
             x = network.uf[step](F.relu(_crop(own) + half), film[step])
         return torch.sigmoid(network.last(x))
 
@@ -157,9 +159,9 @@ class UnetTunable(Tunable):
         return spectra.reshape(batch, channels, *spectra.shape[1:])
 
 
-def _weight(step: nn.Module) -> Tensor:
+def _convolution(step: nn.Module) -> nn.ConvTranspose2d:
     assert isinstance(step, nn.ConvTranspose2d)
-    return step.weight
+    return step
 
 
 def _crop(x: Tensor) -> Tensor:
