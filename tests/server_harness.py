@@ -159,11 +159,13 @@ def settle(server: Server, seconds: float = 5.0) -> None:
     """Sleep until the server has worked off all input that is there."""
 
     def rests() -> bool:
-        return all(
+        waits = all(
             session.link.position + session.link.available_samples < session.wait_position
             and not session.outbox
             for session in server.all_sessions()
         )
+        # Asked last: what is in a worker's hands has its input, but gives its output yet.
+        return waits and not server.engine.busy
 
     assert eventually(rests, seconds), "the server does not work off its input"
 

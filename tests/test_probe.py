@@ -75,6 +75,6 @@ def test_the_verb_speaks_json_and_warns_of_a_prompt_that_learned_nothing(tmp_pat
     weak = load_preset("vocals").__class__(
         name="weak", keep=(NamePrompt("vocals"),), tuning={"kept": False}
     )
-    from stembridge.cli.probe import cautions
+    from stembridge.tuning.cautions import cautions
 
     assert "did not beat the mean" in cautions(weak)[0]

@@ -30,6 +30,7 @@ from .presets_effects import EffectSpec
 from .presets_model import (
     MAX_CLIP_CHANNELS,
     MAX_CLIP_SECONDS,
+    MAX_CLIP_VALUES,
     MAX_CLIPS,
     MAX_EFFECTS,
     MAX_PROMPTS,
@@ -154,8 +155,14 @@ def _encode_flac(clip: Clip) -> tuple[bytes, float]:
     return buffer.getvalue(), scale
 
 
-def _decode_clip(data: bytes, scale: float) -> tuple[np.ndarray, int]:
-    """Float32 `(channels, samples)` and the rate. Raises ValueError with the reason."""
+def _decode_clip(data: bytes, scale: float, most_values: int) -> tuple[np.ndarray, int]:
+    """Float32 `(channels, samples)`, at most so many numbers, and the rate.
+
+    A few bytes of silence can stand for hours of it, so the header is asked first.
+
+    Raises:
+        ValueError: with the reason.
+    """
     import soundfile
 
     try:
@@ -163,6 +170,10 @@ def _decode_clip(data: bytes, scale: float) -> tuple[np.ndarray, int]:
             seconds = file.frames / max(1, file.samplerate)
             if file.channels > MAX_CLIP_CHANNELS or not 0 < seconds <= MAX_CLIP_SECONDS:
                 raise ValueError(f"it lasts {seconds:.1f} s with {file.channels} channels")
+            if file.frames * file.channels > most_values:
+                raise ValueError(
+                    f"with it, the clips are larger than {MAX_CLIP_VALUES >> 20} million samples"
+                )
             if file.subtype in ("PCM_S8", "PCM_16", "PCM_24"):
                 pcm = np.asarray(file.read(dtype="int32", always_2d=True), dtype=np.int32)
                 audio = (pcm >> 8).astype(np.float32) * np.float32(scale / _FULL_SCALE)
@@ -193,6 +204,7 @@ class _Reader:
     def __init__(self, source: str, folder: Path | None) -> None:
         self.source = source
         self.folder = folder
+        self.values_left = MAX_CLIP_VALUES
 
     def bad(self, where: str, problem: str, what_to_do: str) -> PresetError:
         return complain(self.source, where, problem, what_to_do)
@@ -352,11 +364,16 @@ class _Reader:
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale <= 1024:
             raise self.bad(f"{where}.scale", _short(scale), "Give a number from 0 to 1024.")
         try:
-            audio, sample_rate = _decode_clip(data, float(scale))
+            audio, sample_rate = self.decoded(data, float(scale))
         except ValueError as error:
             raise self.bad(f"{where}.flac", str(error), "Add the clip again.") from None
         audio.setflags(write=False)
         return Clip(audio, sample_rate, label)
+
+    def decoded(self, data: bytes, scale: float) -> tuple[np.ndarray, int]:
+        audio, sample_rate = _decode_clip(data, scale, self.values_left)
+        self.values_left -= audio.size
+        return audio, sample_rate
 
     def clip_by_path(self, table: Mapping[str, Any], where: str, label: str) -> Clip:
         self.check_fields(table, ("label", "path", "sha256"), where)
@@ -367,6 +384,12 @@ class _Reader:
                 f"{where}.path",
                 f"{name!r} is a reference to a file, which cannot travel",
                 "Embed the clip: stembridge presets export.",
+            )
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise self.bad(
+                f"{where}.path",
+                f"{name!r} leads out of the preset's folder",
+                "Put the clip beside the preset, or embed it.",
             )
         path = self.folder / name
         try:
@@ -387,7 +410,7 @@ class _Reader:
                 "Put the original back, or add the clip again.",
             )
         try:
-            audio, sample_rate = _decode_clip(data, 1.0)
+            audio, sample_rate = self.decoded(data, 1.0)
         except ValueError as error:
             raise self.bad(f"{where}.path", f"{path}: {error}", "Use another clip.") from None
         audio.setflags(write=False)

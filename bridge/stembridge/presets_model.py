@@ -36,7 +36,11 @@ MAX_PROMPTS = 32
 MAX_CLIPS = 64
 MAX_CLIP_SECONDS = 600.0
 MAX_CLIP_CHANNELS = 8
+MAX_CLIP_VALUES = 600 * 96000 * 2
+"""Samples of all channels of all clips: ten minutes of stereo at 96 kHz."""
 MAX_VECTOR_DIMENSIONS = 65536
+MAX_VECTOR_VALUE = 1e4
+"""Far beyond what any encoder gives; larger numbers could overflow in a network."""
 MAX_EFFECTS = 32
 MAX_SCALARS = 64
 MAX_GAIN_DB = 24.0
@@ -212,6 +216,12 @@ class Preset:
                 )
             if not np.isfinite(vector).all():
                 raise self._bad(f"{where}.tuned.vector", "not finite", "Tune the prompt again.")
+            if np.abs(vector).max() > MAX_VECTOR_VALUE:
+                raise self._bad(
+                    f"{where}.tuned.vector",
+                    f"numbers beyond {MAX_VECTOR_VALUE:g}",
+                    "Tune the prompt again.",
+                )
             if not isinstance(prompt.space, str) or ":" not in prompt.space:
                 raise self._bad(
                     f"{where}.tuned.space",

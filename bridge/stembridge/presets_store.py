@@ -71,12 +71,17 @@ def read_preset(path: str | Path, origin: Origin | None = None) -> Preset:
     try:
         if path.is_dir():
             raise PresetError(f"{path} is a folder. Name a {SUFFIX} file.")
-        if path.stat().st_size > MAX_TEXT_BYTES:
+        if path.exists() and not path.is_file():
+            # A pipe or a device could be read for ever.
+            raise PresetError(f"{path} is not a regular file. Name a {SUFFIX} file.")
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+        if len(data) > MAX_TEXT_BYTES:
             raise PresetError(
-                f"{path}: size: {path.stat().st_size >> 20} MB is too large for a preset "
-                f"({MAX_TEXT_BYTES >> 20} MB). Use fewer or shorter example clips."
+                f"{path}: size: it is too large for a preset (more than {MAX_TEXT_BYTES >> 20} "
+                "MB). Use fewer or shorter example clips."
             )
-        text = path.read_bytes().decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise PresetError(
             f"{path}: text: this is not a preset (not UTF-8 text). Check which file it is."

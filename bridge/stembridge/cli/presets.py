@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .common import HelpFormatter, add_json_argument, add_verb, console_out, print_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..presets import Preset, PresetEntry
 
 _EPILOG = """examples:
@@ -18,6 +20,7 @@ _EPILOG = """examples:
   stembridge presets export quiet-drums ~/Desktop
   stembridge presets export --all backup/
   stembridge presets import ~/Downloads/organ.preset
+  stembridge presets import backup/
 
 A preset of yours wins over a factory preset of the same name; the list says so.
 """
@@ -52,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
     _add_overwrite(save)
 
     into = actions.add_parser("import", help="check preset files and copy them to yours")
-    into.add_argument("files", nargs="+", metavar="FILE")
+    into.add_argument("files", nargs="+", metavar="FILE", help="preset files, or folders of them")
     _add_overwrite(into)
 
     out = actions.add_parser("export", help="write a preset to a file that stands alone")
@@ -222,30 +225,58 @@ def _import(args: argparse.Namespace) -> int:
     import sys
 
     from ..errors import PresetError
-    from ..presets import import_preset
+    from ..presets import import_preset, read_preset
+    from ..tuning.cautions import foreign_prompts
 
     failed = 0
-    for path in args.files:
+    for path in _preset_files(args.files):
         try:
-            _say(f"Imported {import_preset(path, args.overwrite)}")
+            imported = import_preset(path, args.overwrite)
         except PresetError as error:
             failed += 1
             print(f"stembridge: {error}", file=sys.stderr)
+            continue
+        _say(f"Imported {imported}")
+        for caution in foreign_prompts(read_preset(imported)):
+            _say(f"note: {caution}")
     return 1 if failed else 0
 
 
-def _export(args: argparse.Namespace) -> int:
+def _preset_files(words: list[str]) -> list[Path]:
+    """The files named, and those in the folders named.
+
+    Raises:
+        PresetError: a folder without presets.
+    """
     from pathlib import Path
 
     from ..errors import PresetError
-    from ..presets import export_preset, list_presets
+    from ..presets import SUFFIX
+
+    files: list[Path] = []
+    for path in map(Path, words):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(p for p in path.glob(f"*{SUFFIX}") if not p.name.startswith("."))
+        if not inside:
+            raise PresetError(f"{path} holds no {SUFFIX} files. Name a file or another folder.")
+        files += inside
+    return files
+
+
+def _export(args: argparse.Namespace) -> int:
+    import sys
+    from pathlib import Path
+
+    from ..errors import PresetError
+    from ..presets import SUFFIX, export_preset, list_presets
 
     *names, place = args.words or [""]
-    if args.all:
-        names += [e.slug for e in list_presets() if e.origin == "user" and e.preset]
+    mine = [e for e in list_presets() if e.origin == "user"] if args.all else []
     if not place or (not names and not args.all):
         raise PresetError("Name the preset and the place: stembridge presets export NAME PLACE")
-    if not names:
+    if not names and not mine:
         raise PresetError("You have no presets yet. Make one with: stembridge presets save")
     if args.all or len(names) > 1:
         try:
@@ -254,7 +285,16 @@ def _export(args: argparse.Namespace) -> int:
             raise PresetError(f"{place} cannot be a folder ({error.strerror}).") from None
     for name in names:
         _say(f"Exported {export_preset(name, place, args.overwrite)}")
-    return 0
+    failed = 0
+    for entry in mine:
+        if entry.preset is None:
+            failed += 1
+            print(f"stembridge: not exported: {entry.error}", file=sys.stderr)
+            continue
+        # By the file's own name: two files may hold presets of one name.
+        target = Path(place) / f"{entry.slug}{SUFFIX}"
+        _say(f"Exported {export_preset(entry.preset, target, args.overwrite)}")
+    return 1 if failed else 0
 
 
 def _delete(args: argparse.Namespace) -> int:

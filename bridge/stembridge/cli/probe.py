@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from .common import add_device_arguments, add_json_argument, add_verb
 
 if TYPE_CHECKING:
-    from ..presets import Preset
     from ..tuning.probe import Probe
 
 _EPILOG = """examples:
@@ -31,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..audiofile import read_audio
     from ..presets import load_preset
+    from ..tuning.cautions import cautions
     from ..tuning.probe import probe
     from .common import console_out, open_separator, print_json, progress_bar, use_threads
 
@@ -68,13 +68,6 @@ def run(args: argparse.Namespace) -> int:
     for warning in warnings:
         out.print(f"note: {warning}")
     return 0
-
-
-def cautions(preset: Preset) -> list[str]:
-    """What a person should know of a tuned preset's own report."""
-    if preset.tuning.get("kept") is False:
-        return ["tuning did not beat the mean of the clips; more or cleaner clips may help"]
-    return []
 
 
 def picture(result: Probe, width: int) -> str:

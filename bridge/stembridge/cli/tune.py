@@ -116,15 +116,14 @@ def _clips(words: list[str]) -> list[Clip]:
     """Clips from files and from folders, in the order of their names."""
     from pathlib import Path
 
-    from .prompting import clip_from_file
+    from ..tuning.long_clips import read_clips
     from .separate_plan import find_tracks
 
-    clips = []
-    for track in find_tracks(words, Path("separated")):
+    tracks = find_tracks(words, Path("separated"))
+    for track in tracks:
         if track.problem is not None:
             raise track.problem
-        clips.append(clip_from_file(track.path))
-    return clips
+    return read_clips(track.path for track in tracks)
 
 
 def _lines(report: TuningReport) -> list[str]:

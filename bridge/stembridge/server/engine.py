@@ -103,6 +103,12 @@ class Engine:
         for thread in self._threads:
             ending.join(thread)
 
+    @property
+    def busy(self) -> bool:
+        """Whether any session is ready or in a worker's hands."""
+        with self._changed:
+            return bool(self._ready or self._working)
+
     def add(self, session: Session) -> None:
         with self._changed:
             self._make_ready(session)

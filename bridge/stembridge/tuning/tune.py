@@ -25,6 +25,7 @@ from ..resample import resample
 from ..separators import Separator, load_separator
 from . import interferers as noise
 from .clips import Material, split
+from .long_clips import bounded, note_of
 
 if TYPE_CHECKING:
     from ..separators.tunable import Tunable
@@ -93,7 +94,8 @@ def tune(
     """Learn a prompt for the sound of `clips`.
 
     Args:
-        clips: one or more clips in which the sound is heard by itself.
+        clips: one or more clips in which the sound is heard by itself; of more than ten
+            minutes, seconds spread over them are used.
         name: of the preset.
         separator: by name or as an object; it must be one that can be tuned.
         against: further sounds to ignore, besides the bundled ones.
@@ -112,6 +114,7 @@ def tune(
     tunable = tunable_of(model)
     from .learn import learn
 
+    clips, against = bounded(clips), bounded(against)
     material = split(clips, [at_rate(c, tunable) for c in clips], tunable.sample_rate)
     sounds = noise.bundled(tunable.sample_rate, tunable.channels)
     if against:
@@ -125,7 +128,7 @@ def tune(
     learned = learn(
         tunable, start, batches, held_out, deciding, steps=steps, seed=seed, on_step=on_step
     )
-    report = _report(learned, material)
+    report = _report(learned, material, note_of(clips))
     return TuningResult(_preset(name, model, learned, report), report, learned.tuned)
 
 
@@ -192,7 +195,7 @@ def _mixtures(
     )
 
 
-def _report(learned: Learned, material: Material) -> TuningReport:
+def _report(learned: Learned, material: Material, thinned: tuple[str, ...]) -> TuningReport:
     return TuningReport(
         clips=material.clips,
         seconds=material.seconds,
@@ -203,7 +206,7 @@ def _report(learned: Learned, material: Material) -> TuningReport:
         after_db=learned.after_db,
         spread_db=learned.spread_db,
         curve=learned.curve,
-        notes=material.notes,
+        notes=(*thinned, *material.notes),
     )
 
 
