@@ -64,7 +64,7 @@ def close(heard: np.ndarray, expected: np.ndarray) -> bool:
 def test_arm_mark_tune_audition_and_save_while_the_song_plays(tmp_path: Path) -> None:
     audio = song(6.0)
     vocals = replace(load_preset("vocals"), mode="mix")
-    network = load_separator("unet").prompted_module
+    network = load_separator("unet").prompted_module  # type: ignore[attr-defined]
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     with (
         Server(state_folder=tmp_path, osc_port=0) as server,
