@@ -27,6 +27,9 @@ TOOLS = {"Xvfb": "xvfb", "openbox": "openbox", "xsettingsd": "xsettingsd"} | {
     "xdotool": "xdotool",
     "import": "imagemagick",
 }
+# Where a person clicks, at 100 %.
+LEARN_PAGE, RECORD, LAST_TEN = (228, 89), (120, 126), (209, 161)
+ADD, LEARNED, CHECK, ASIDE = (78, 194), (166, 304), (741, 86), (400, 58)
 LONG_NAME = "The lead vocal of the second chorus, without the doubling and the long reverb"
 
 
@@ -89,9 +92,83 @@ def smallest(stage: Stage) -> None:
     stage.shoot()
 
 
+def learn(stage: Stage) -> None:
+    """Recorded for a while, and ten seconds chosen."""
+    stage.serve()
+    stage.play("vocals", seconds=4.0)
+    stage.click(*LEARN_PAGE)
+    stage.click(*RECORD)
+    time.sleep(16.0)
+    stage.click(*LAST_TEN)
+    time.sleep(3.0)
+    stage.shoot()
+
+
+def learning(stage: Stage) -> None:
+    """In the middle of it."""
+    _begin_to_learn(stage, 160)
+    stage.wait_status("learn_fraction", lambda value: value > 0.02)
+    stage.shoot()
+
+
+def learned(stage: Stage) -> None:
+    """The outcome, heard."""
+    _begin_to_learn(stage, 12)
+    stage.wait_status("learn_state", lambda value: value == "learned")
+    stage.click(*LEARNED)
+    time.sleep(3.0)
+    stage.shoot()
+
+
+def probe(stage: Stage) -> None:
+    """A sound that is not in the song."""
+    stage.serve()
+    stage.play("", seconds=2.0)
+    stage.type_keep("siren")
+    time.sleep(2.0)
+    stage.click(*CHECK)
+    stage.wait_status("probe_state", lambda value: value == "done")
+    stage.shoot()
+
+
+def dry_render(stage: Stage) -> None:
+    """A render found no server; then one came."""
+    stage.play("vocals", seconds=4.0)
+    stage.playing.clear()
+    stage.serve()
+    stage.wait_connected()
+    stage.shoot()
+
+
+def _begin_to_learn(stage: Stage, steps: int) -> None:
+    stage.serve()
+    stage.play("vocals", seconds=3.0)
+    stage.click(*LEARN_PAGE)
+    stage.click(*RECORD)
+    stage.wait_status("learn_held_seconds", lambda value: value > 12.0)
+    stage.click(*LAST_TEN)
+    time.sleep(1.0)
+    stage.click(*ADD)
+    stage.wait_status("learn_marks", lambda value: value == 1)
+    stage.request("learn/tune", "keep", steps)  # as the button does, with steps of its own
+
+
 STATES: dict[str, Callable[[Stage], None]] = {
     function.__name__: function
-    for function in (connected, mix, loading, gone, error, long_name, smallest)
+    for function in (
+        connected,
+        mix,
+        loading,
+        gone,
+        error,
+        long_name,
+        smallest,
+        learn,
+        learning,
+        learned,
+        probe,
+        dry_render,
+    )
 }
 
 
@@ -192,10 +269,33 @@ class Stage:
         _output("xdotool", "type", "--delay", "30", words)
         _output("xdotool", "key", "Return")
 
+    def click(self, x: int, y: int) -> None:
+        _output("xdotool", "mousemove", "--window", self.find_window(), str(x), str(y))
+        _output("xdotool", "click", "1")
+        time.sleep(0.4)
+
+    def request(self, verb: str, *values: Any) -> list[Any]:
+        """A verb of the only session."""
+        from stembridge.server.client import Client
+
+        with Client.connect(timeout_seconds=60.0, hello_seconds=60.0) as client:
+            session = client.request_all("/session/list")[0][0]
+            return client.request(f"/session/{session}/{verb}", *values)
+
+    def wait_status(self, key: str, reached: Callable[[Any], bool]) -> None:
+        """Until the only session's status has it, at most three minutes."""
+        for _ in range(360):
+            pairs = self.request("status/get")
+            if reached(dict(zip(pairs[::2], pairs[1::2], strict=True))[key]):
+                break
+            time.sleep(0.5)
+        time.sleep(0.5)
+
     def shoot(self, keep_first: bool = False) -> None:
         if keep_first and self.out.exists():
             return
-        time.sleep(0.1)
+        _output("xdotool", "mousemove", "--window", self.find_window(), *map(str, ASIDE))
+        time.sleep(0.3)
         _output("import", "-window", self.find_window(), "-strip", str(self.out))
 
     def run(self, state: str) -> None:

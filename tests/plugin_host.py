@@ -35,6 +35,7 @@ def build(bench: bool = False) -> Path:
         assert shutil.which(tool), f"{tool} is missing. {INSTALL}"
     commands = [
         ["cmake", "-S", str(ROOT / "plugin"), "-B", str(BUILD), "-G", "Ninja"]
+        + ["-DSTEMBRIDGE_TESTS=ON"]
         + (["-DSTEMBRIDGE_BENCH=ON"] if bench else []),
         ["cmake", "--build", str(BUILD)],
     ]
@@ -49,6 +50,12 @@ def build(bench: bool = False) -> Path:
 def bundle(kind: str) -> Path:
     """Path of the built `Stembridge.vst3` ("VST3") or `Stembridge.lv2` ("LV2")."""
     return build() / kind / f"Stembridge.{kind.lower()}"
+
+
+def vst3_host() -> Path:
+    """The test host for 64-bit samples; see `plugin/tests/vst3_host.cpp`."""
+    build()
+    return BUILD / "stembridge_vst3_host"
 
 
 def load(path: Path | None = None) -> Any:

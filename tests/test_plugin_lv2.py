@@ -1,8 +1,9 @@
-"""The LV2 outside of Ardour: its description, and real time in jalv on a dummy JACK."""
+"""The LV2 outside of Ardour: its description validated, and real time in jalv on a dummy JACK."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -16,7 +17,7 @@ import plugin_host
 from server_harness import eventually, identity_server
 
 URI = "https://stembridge.audio/lv2/stembridge"
-INSTALL = "Install: apt-get install --no-install-recommends jalv jackd2 lilv-utils"
+INSTALL = "Install: apt-get install --no-install-recommends jalv jackd2 lilv-utils sordi lv2-dev"
 
 
 @pytest.fixture
@@ -35,6 +36,37 @@ def test_the_description_is_whole(environment: dict[str, str]) -> None:
     assert "error" not in done.stderr.lower()
     for word in ("reported by port", "X11UI", "boundedBlockLength", "state#interface"):
         assert word in done.stdout
+
+
+def test_the_description_is_valid() -> None:
+    """Against LV2's own schemas. JUCE gives parameters what the schema has for ports alone, which
+    hosts read (that a switch is a switch), so that stays."""
+    for tool in ("lv2_validate", "sord_validate"):
+        assert shutil.which(tool), f"{tool} is missing. {INSTALL}"
+    files = [str(path) for path in plugin_host.bundle("LV2").glob("*.ttl")]
+    assert len(files) == 3
+    done = subprocess.run(["lv2_validate", *files], capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    assert "checked" in text
+    faults = [block for block in text.split("error: ")[1:] if "core#portProperty" not in block]
+    assert not faults, faults
+
+
+def test_named_values_are_in_range() -> None:
+    """A host's menu sets these numbers; as fractions of the range they would all be "Custom"."""
+    text = (plugin_host.bundle("LV2") / "dsp.ttl").read_text()
+    blocks = {}
+    for block in text.split("\n\n"):
+        if block.startswith("plug:"):
+            name, _, blocks_text = block.removeprefix("plug:").partition("\n")
+            blocks[name] = blocks_text
+    for name, count in (("preset", 128), ("output", 4), ("mode", 4), ("bypass", 2)):
+        values = [float(word) for word in re.findall(r"rdf:value ([-\d.]+)", blocks[name])]
+        most = float(re.findall(r"lv2:maximum ([-\d.]+)", blocks[name])[0])
+        assert values == list(range(count)), name
+        assert most == count - 1
+    labels = re.findall(r'rdfs:label "([^"]*)"', blocks["output"])
+    assert labels == ["Output", "Preset", "Solo", "Remove", "Mix"]
 
 
 def test_in_real_time_in_jalv(

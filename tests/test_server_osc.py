@@ -266,7 +266,7 @@ def test_levels_and_spectrum_tell_the_truth(plugin: PluginEnd, trusted: Client) 
     spectrum = newest["spectrum"]
     edges = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1)
     band = int(np.searchsorted(edges, 1000)) - 1
-    for side in spectrum:
+    for side in spectrum[:2]:
         assert abs(int(np.argmax(list(side))) - band) <= 1
         assert abs(max(side) / 255 * 96 - 96 - 20 * np.log10(0.25)) < 2.0  # half of -6 dB
     assert newest["status"][1] in ("playing", "idle", "waiting")

@@ -17,6 +17,7 @@ from server_harness import HALF, RATE, eventually, identity_server, in_time, noi
 from stembridge.presets import dumps
 from stembridge.server import Server
 from stembridge.server.client import Client
+from stembridge.server.meters import BANDS, HIGHEST_HZ, LOWEST_HZ, Meters
 from stembridge.server.plugin_end import PluginEnd
 from stembridge.tuning.probe import match_of
 
@@ -129,6 +130,46 @@ def test_a_choice_on_the_tape_stays_with_its_sound(
     assert 2.5 - 0.25 <= shown <= 2.5
     with pytest.raises(Exception, match="begun anew"):
         client.request("/session/a1/learn/mark", 0.6, 0.2, 99.0)
+
+
+@pytest.mark.parametrize("block", [96, 1024, 30000])
+def test_the_picture_has_twenty_columns_a_second(block: int) -> None:
+    """Whatever the blocks; a full-scale sine is at the top of its own band, and nowhere else."""
+    meters = Meters()
+    assert meters.columns(RATE, 0) == []
+    sine = np.sin(2 * np.pi * 1000 * np.arange(2 * RATE) / RATE).astype(np.float32)
+    columns = []
+    for start in range(0, 2 * RATE, block):
+        target = np.tile(sine[start : start + block], (2, 1))
+        meters.add(target, np.zeros_like(target))
+        columns += meters.columns(RATE, columns[-1][0] if columns else 0)
+    places = [place for place, _, _ in columns]
+    assert places == list(range(RATE // 10, 2 * RATE + 1, RATE // 20))  # whole windows alone
+    band = int(BANDS * np.log(1000 / LOWEST_HZ) / np.log(HIGHEST_HZ / LOWEST_HZ))
+    for _, target, remainder in columns:
+        assert target[band] >= 250  # the sine lies between two bins
+        assert max(target[: band - 2] + target[band + 3 :]) < 100
+        assert not any(remainder)
+
+
+def test_columns_come_with_their_place_on_the_tape(
+    server: Server, plugin: PluginEnd, client: Client
+) -> None:
+    client.request("/session/a1/status/subscribe", 30.0, 1)
+    client.request("/session/a1/learn/arm", 8.0)
+    play(server, plugin, 1.0)
+    places: list[float] = []
+
+    def collected() -> bool:
+        for path, values in client.events(0.05):
+            if path.endswith("/spectrum"):
+                assert [len(blob) for blob in values[:2]] == [BANDS, BANDS]
+                places.append(values[2])
+        return len(places) >= 15
+
+    assert eventually(collected, 10.0)
+    assert np.allclose(np.diff(places), 0.05, atol=1e-3)
+    assert 0 < places[0] < places[-1] <= status(client)["learn_taped_seconds"]
 
 
 def test_a_dry_render_is_told(plugin: PluginEnd, client: Client) -> None:

@@ -38,12 +38,14 @@ Editor::Editor(Processor& owner)
       processor(owner),
       content(*this),
       targetGain("Kept", colours::keep, *owner.parameters.targetDb),
-      remainderGain("Rest", colours::remove, *owner.parameters.remainderDb) {
+      remainderGain("Rest", colours::remove, *owner.parameters.remainderDb),
+      learning(owner, picture, namePanel) {
     setLookAndFeel(&look);
     addAndMakeVisible(content);
     for (juce::Component* child : std::initializer_list<juce::Component*>{
              &previous, &preset, &next, &saveButton, &saveAsButton, &settings, &keep, &remove,
-             &drop, &output, &targetGain, &remainderGain, &mode, &picture, &meters, &action})
+             &drop, &output, &targetGain, &remainderGain, &mode, &picture, &meters, &action,
+             &pages, &learning.panel, &learning.probe})
         content.addAndMakeVisible(child);
     content.addChildComponent(namePanel);
 
@@ -60,7 +62,7 @@ Editor::Editor(Processor& owner)
     next.onClick = [this] { stepPreset(1); };
     preset.onClick = [this] { showPresetMenu(); };
     saveButton.onClick = [this] { save(); };
-    saveAsButton.onClick = [this] { namePanel.ask(processor.currentPreset()->name); };
+    saveAsButton.onClick = [this] { askName(processor.currentPreset()->name); };
     settings.onClick = [this] { showSettingsMenu(); };
     saveButton.setTooltip("Save into your own presets");
     saveAsButton.setTooltip("Save into your own presets under a new name");
@@ -78,18 +80,17 @@ Editor::Editor(Processor& owner)
             processor.client.startServer();
         } else {
             processor.dismissStateProblem();
+            processor.dismissDryRender();
             processor.client.dismissError();
         }
     };
-    namePanel.onName = [this](const juce::String& name) {
-        processor.choosePreset(processor.currentPreset()->withName(name));
-        processor.client.savePreset(name, isUserPreset(name), processor.currentPreset());
-    };
+    pages.onChoose = [this](int index) { turnTo(index == 1); };
 
     int order = 1;
     for (juce::Component* child : std::initializer_list<juce::Component*>{
-             &preset, &previous, &next, &saveButton, &saveAsButton, &settings, &keep, &remove,
-             &drop, &output, &targetGain, &remainderGain, &mode, &action})
+             &preset, &previous, &next, &saveButton, &saveAsButton, &settings, &pages, &keep,
+             &remove, &drop, &learning.panel, &picture, &learning.probe, &output, &targetGain,
+             &remainderGain, &mode, &action})
         child->setExplicitFocusOrder(order++);
 
     setResizable(true, true);
@@ -99,6 +100,7 @@ Editor::Editor(Processor& owner)
     }
     const auto scale = juce::jlimit(1.0, 2.0, processor.editorScale.load());
     setSize(juce::roundToInt(kWidth * scale), juce::roundToInt(kHeight * scale));
+    turnTo(false);
     processor.client.setWatched(true);
     missedBefore = processor.coreStatus().missed_blocks;
     timerCallback();
@@ -136,15 +138,19 @@ void Editor::layOut() {
     next.setBounds(header.removeFromRight(32));
     preset.setBounds(header.reduced(6, 0));
 
-    auto left = kLeftCard.reduced(14, 12);
-    keep.setBounds(left.removeFromTop(58));
-    left.removeFromTop(14);
-    remove.setBounds(left.removeFromTop(58));
-    left.removeFromTop(16);
+    auto left = kLeftCard.reduced(14, 10);
+    pages.setBounds(left.removeFromTop(27));
+    left.removeFromTop(9);
+    learning.panel.setBounds(left);
+    keep.setBounds(left.removeFromTop(54));
+    left.removeFromTop(9);
+    remove.setBounds(left.removeFromTop(54));
+    left.removeFromTop(13);
     drop.setBounds(left);
 
     auto right = kPictureCard.reduced(12, 10);
-    right.removeFromTop(22);
+    learning.probe.setBounds(right.removeFromTop(20).withTrimmedLeft(160));
+    right.removeFromTop(4);
     meters.setBounds(right.removeFromRight(118));
     right.removeFromRight(10);
     picture.setBounds(right);
@@ -243,6 +249,7 @@ void Editor::timerCallback() {
     remove.show(current->remove);
     output.show(static_cast<int>(processor.effectiveOutput()));
     mode.show(static_cast<int>(processor.effectiveMode()));
+    learning.refresh(server);
     targetGain.showPreset(current->targetDb);
     remainderGain.showPreset(current->remainderDb);
     targetGain.setAlpha(processor.effectiveOutput() == Output::remainder ? 0.45f : 1.0f);
@@ -264,7 +271,7 @@ void Editor::timerCallback() {
                            : juce::String("The picture comes from the server."));
 
     const auto now = describe(server, audio, processor.stateProblem(), processor.gaveUpOffline(),
-                              processor.parameters.bypass->get(), missedTurns > 0);
+                              processor.drySeconds(), processor.parameters.bypass->get(), missedTurns > 0);
     const auto latency = latencyWords(processor.getLatencySamples(), processor.getSampleRate());
     const auto wait = juce::String("Rendering waits: ") +
                       (processor.waiting() == Waiting::automatic ? "when the host bounces"
@@ -334,7 +341,22 @@ void Editor::save() {
     if (isUserPreset(name))
         processor.client.savePreset(name, true, processor.currentPreset());
     else
-        namePanel.ask(name);
+        askName(name);
+}
+
+void Editor::askName(const juce::String& suggestion) {
+    namePanel.ask("Save this preset as", suggestion, [this](const juce::String& name) {
+        processor.choosePreset(processor.currentPreset()->withName(name));
+        processor.client.savePreset(name, isUserPreset(name), processor.currentPreset());
+    });
+}
+
+void Editor::turnTo(bool learn) {
+    pages.show(learn ? 1 : 0);
+    for (juce::Component* child : std::initializer_list<juce::Component*>{&keep, &remove, &drop})
+        child->setVisible(!learn);
+    learning.panel.setVisible(learn);
+    learning.setOpen(learn);
 }
 
 void Editor::commitPrompts(Side side, const juce::String& text) {

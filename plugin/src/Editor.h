@@ -5,6 +5,7 @@
 #pragma once
 
 #include "Processor.h"
+#include "editor/Learning.h"
 #include "editor/Spectrogram.h"
 #include "editor/StatusWords.h"
 #include "editor/Widgets.h"
@@ -29,11 +30,13 @@ private:
 
     void timerCallback() override;
     void layOut();
+    void turnTo(bool learn);
     void paintContent(juce::Graphics& g);
     void showPresetMenu();
     void showSettingsMenu();
     void stepPreset(int step);
     void save();
+    void askName(const juce::String& suggestion);
     void commitPrompts(Side side, const juce::String& words);
     bool isUserPreset(const juce::String& name) const;
 
@@ -58,6 +61,10 @@ private:
                    "Best sound and long delay, for the final bounce"}};
     GainKnob targetGain, remainderGain;
     NamePanel namePanel;
+    Learning learning;
+    Segments pages{"Page",
+                   {"Prompt", "Learn"},
+                   {"What to keep and to remove", "Learn a sound from this track"}};
     juce::TooltipWindow tooltips{&content, 700};
 
     ServerView server;

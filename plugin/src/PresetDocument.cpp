@@ -207,9 +207,15 @@ PresetDocument::Ptr PresetDocument::withPrompts(Side side, const juce::String& w
     return fromRoot(copy, problem);  // null when both sides are empty
 }
 
+bool PresetDocument::asksLike(const PresetDocument& other) const {
+    const auto words = [](const juce::var& value) { return juce::JSON::toString(value, true); };
+    return name == other.name && words(root["keep"]) == words(other.root["keep"]) &&
+           words(root["remove"]) == words(other.root["remove"]);
+}
+
 PresetDocument::Ptr PresetDocument::withPromptsOf(const PresetDocument& other) const {
     auto copy = cloneObject(root);
-    for (const char* field : {"keep", "remove"}) {
+    for (const char* field : {"keep", "remove", "tuning", "name", "group", "description"}) {
         if (other.root.hasProperty(field))
             set(copy, field, other.root[field].clone());
         else

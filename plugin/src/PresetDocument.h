@@ -53,7 +53,9 @@ public:
     // A copy whose prompts of one side are `words` (separated by commas). Entries that are no
     // words (examples, tuned vectors) stay as long as their label is among the words.
     Ptr withPrompts(Side side, const juce::String& words) const;
-    // A copy with `keep` and `remove` of another text (as the server understood them).
+    // A copy with the prompts of another text (as the server understood or learned them), and what
+    // is said about them.
+    bool asksLike(const PresetDocument& other) const;  // the same prompts, of the same name
     Ptr withPromptsOf(const PresetDocument& other) const;
     Ptr withName(const juce::String& newName) const;
     // The text that is sent to the server: output, gains and mode as they are in effect.

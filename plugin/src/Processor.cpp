@@ -78,7 +78,9 @@ void Processor::prepareToPlay(double sampleRate, int maxBlock) {
     if (!latencyAnnounced || preparedRate != juce::roundToInt(sampleRate) || preparedBlock != block)
         announceLatency(sampleRate, block);
     latencyAnnounced = false;
+    passBegins = true;
     narrow.setSize(channels, block);
+    const std::lock_guard<std::mutex> hold(preparing);
     prepareCore(sampleRate, channels, block, getLatencySamples());
 }
 
@@ -103,6 +105,7 @@ void Processor::prepareCore(double sampleRate, int channels, int block, int late
 }
 
 void Processor::reset() {
+    passBegins = true;
     core.reset();
 }
 
@@ -118,24 +121,33 @@ int Processor::knownLatency() const {
 // before it prepares again, so none is made until then.
 void Processor::applyLatency() {
     if (isNonRealtime() || core.status().state == CoreState::unprepared) return;
-    const auto samples = knownLatency();
-    if (samples == core.latency_samples()) return;
-    std::int64_t room = 0;
-    int block = 0;
     {
-        const std::lock_guard<std::mutex> hold(lock);
-        room = preparedRoom;
-        block = preparedBlock;
+        const std::lock_guard<std::mutex> once(preparing);  // or it were for what was before
+        if (isNonRealtime()) return;
+        const auto samples = knownLatency();
+        if (samples == core.latency_samples()) return;
+        std::int64_t room = 0;
+        int block = 0;
+        {
+            const std::lock_guard<std::mutex> hold(lock);
+            room = preparedRoom;
+            block = preparedBlock;
+        }
+        if (samples <= room) {
+            core.set_latency_samples(samples);
+        } else {  // a mode of many seconds: the link must grow, for which audio pauses a moment
+            suspendProcessing(true);
+            prepareCore(getSampleRate(), juce::jlimit(1, 2, getMainBusNumInputChannels()), block,
+                        samples);
+            suspendProcessing(false);
+        }
     }
-    if (samples <= room) {
-        core.set_latency_samples(samples);
-    } else {  // a mode of many seconds: the link must grow, for which audio pauses a moment
-        suspendProcessing(true);
-        prepareCore(getSampleRate(), juce::jlimit(1, 2, getMainBusNumInputChannels()), block,
-                    samples);
-        suspendProcessing(false);
+    // Not under the lock: the host may prepare again from within this call, on any thread.
+    std::int64_t said = -1;
+    while (said != core.latency_samples()) {
+        said = core.latency_samples();
+        setLatencySamples(static_cast<int>(said));
     }
-    setLatencySamples(static_cast<int>(core.latency_samples()));
 }
 
 Processor::Heard Processor::heard() const noexcept {
@@ -166,7 +178,25 @@ void Processor::render(float* const* channels, int channelCount, int samples, bo
         !dry && (waits == Waiting::always || (waits == Waiting::automatic && isNonRealtime()));
     if (offline && samples > 0) waitForServer();
     core.process(channels, channels, channelCount, samples, offline);
+    countDry(samples, offline);
     samplesSeen.fetch_add(samples, std::memory_order_relaxed);
+}
+
+// A render begins with the first offline block after a reset or after playing.
+void Processor::countDry(int samples, bool offline) noexcept {
+    if (!offline) {
+        if (samples > 0) passBegins = true;
+        return;
+    }
+    if (samplesSeen.load(std::memory_order_relaxed) < kTryoutSamples) return;
+    if (passBegins.exchange(false)) dryCount = 0;
+    const auto state = core.status().state;
+    if (state != CoreState::wet && state != CoreState::starting) dryCount += samples;
+}
+
+double Processor::drySeconds() const {
+    const double rate = getSampleRate();
+    return rate > 0.0 ? static_cast<double>(dryCount.load()) / rate : 0.0;
 }
 
 // Offline only. Gives a server that is coming the time to come; never waits for one that is not.
@@ -329,42 +359,45 @@ void Processor::changedElsewhere(const juce::String& key, const juce::String& va
     triggerAsyncUpdate();
 }
 
-void Processor::promptsUnderstood(PresetDocument::Ptr preset) {
+PresetDocument::Ptr Processor::promptsUnderstood(PresetDocument::Ptr preset) {
+    const auto before = currentPreset();
+    if (before->asksLike(*preset)) return nullptr;
+    auto after = before->withPromptsOf(*preset);
+    if (after == nullptr) return nullptr;
     {
         const std::lock_guard<std::mutex> hold(lock);
-        if (changes.size() < 64) changes.emplace_back("prompts", preset->text);
+        if (understood.size() < 64) understood.emplace_back(before, after);
     }
     triggerAsyncUpdate();
+    return after;
 }
 
 // Message thread.
 void Processor::handleAsyncUpdate() {
     applyLatency();
     std::vector<std::pair<juce::String, juce::String>> todo;
+    std::vector<std::pair<PresetDocument::Ptr, PresetDocument::Ptr>> news;
     {
         const std::lock_guard<std::mutex> hold(lock);
         todo.swap(changes);
+        news.swap(understood);
     }
+    for (const auto& [before, after] : news)
+        if (currentPreset() == before) choosePreset(after);  // else another was chosen meanwhile
     for (const auto& [key, value] : todo) {
         juce::String ignored;
-        if (key == "prompts" || key == "fetched") {
+        if (key == "fetched") {
             auto preset = PresetDocument::parse(value, ignored);
             if (preset == nullptr) continue;
-            if (key == "fetched") {
-                *parameters.output = 0;
-                *parameters.targetDb = 0.0f;
-                *parameters.remainderDb = 0.0f;
-                choosePreset(preset);
-            } else {
-                choosePreset(currentPreset()->withPromptsOf(*preset));
-            }
+            *parameters.output = 0;
+            *parameters.targetDb = 0.0f;
+            *parameters.remainderDb = 0.0f;
+            choosePreset(preset);
         } else if (key == "preset") {
             if (const int index = factoryIndexOf(value); index >= 0)
                 chooseFactory(index);
             else
                 client.fetchPreset(value);
-        } else if (key == "keep" || key == "remove") {
-            setPrompts(key == "keep" ? Side::keep : Side::remove, value);
         } else if (key == "output") {
             Output output;
             if (fromWord(value, output)) *parameters.output = static_cast<int>(output) + 1;

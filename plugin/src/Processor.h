@@ -40,6 +40,9 @@ public:
     juce::String stateProblem() const;
     void dismissStateProblem();
     bool gaveUpOffline() const { return offlineGaveUp.load(); }
+    // How much of the last offline render was dry because no server came.
+    double drySeconds() const;
+    void dismissDryRender() { dryCount = 0; }
     std::atomic<double> editorScale{1.0};
 
     // --- juce::AudioProcessor ---
@@ -73,11 +76,13 @@ private:
     void housekeeping() override { core.housekeeping(); }
     void latencyKnown(const juce::String& key, int samples) override;
     void changedElsewhere(const juce::String& key, const juce::String& value) override;
-    void promptsUnderstood(PresetDocument::Ptr preset) override;
+    PresetDocument::Ptr promptsUnderstood(PresetDocument::Ptr preset) override;
+    int drySamples() override { return static_cast<int>(std::min<juce::int64>(dryCount, 1 << 30)); }
 
     void handleAsyncUpdate() override;
     void render(float* const* channels, int channelCount, int samples, bool bypassed);
     void waitForServer();
+    void countDry(int samples, bool offline) noexcept;
     int knownLatency() const;  // of the present wish, or a good guess
     void announceLatency(double sampleRate, int block);
     void applyLatency();
@@ -90,11 +95,14 @@ private:
     Heard heard() const noexcept;
 
     RealtimeCore core;
+    std::mutex preparing;  // held while the core is made ready or its latency changed
     mutable std::mutex lock;  // guards what follows, up to the blank line; never the audio thread's
     PresetDocument::Ptr custom;
     std::map<juce::String, int> latencies;
     juce::String problem;
     std::vector<std::pair<juce::String, juce::String>> changes;
+    // What was playing and what the server made of it.
+    std::vector<std::pair<PresetDocument::Ptr, PresetDocument::Ptr>> understood;
     juce::String link;
     int preparedRate = 0, preparedBlock = 0;
     std::int64_t preparedRoom = 0;
@@ -102,8 +110,8 @@ private:
     std::atomic<Output> customOutput{Output::target};
     std::atomic<float> customTargetDb{0.0f}, customRemainderDb{0.0f};
     std::atomic<Waiting> waitingChoice{Waiting::automatic};
-    std::atomic<juce::int64> samplesSeen{0};
-    std::atomic<bool> offlineGaveUp{false};
+    std::atomic<juce::int64> samplesSeen{0}, dryCount{0};
+    std::atomic<bool> offlineGaveUp{false}, passBegins{true};
     int greetingsSeen = 0;
     std::atomic<bool> latencyAnnounced{false};
     double offlineBudgetSeconds, tryoutBudgetSeconds;  // what is left to wait for a server

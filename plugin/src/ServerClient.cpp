@@ -172,6 +172,7 @@ void ServerClient::turn() {
         });
     }
     synchronise();
+    reportDryRender();
 }
 
 void ServerClient::lookForServer(double now) {
@@ -279,6 +280,7 @@ void ServerClient::lose(const juce::String& why, double now) {
 void ServerClient::synchronise() {
     const auto wish = delegate.sessionWish();
     if (wish.preset == nullptr) return;
+    takeAdopted(wish);
     if (wish.sampleRate > 0 && latencyAsked != wish.latencyKey().toStdString()) {
         latencyAsked = wish.latencyKey().toStdString();
         request("/latency/get",

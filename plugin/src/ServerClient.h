@@ -21,6 +21,12 @@
 
 namespace stembridge {
 
+// One learn verb with its arguments.
+struct LearnStep {
+    std::string verb;
+    std::vector<OscValue> arguments;
+};
+
 class ServerClient {
 public:
     struct Delegate {
@@ -29,7 +35,9 @@ public:
         virtual void housekeeping() = 0;                                      // [client]
         virtual void latencyKnown(const juce::String& key, int samples) = 0;  // [client]
         virtual void changedElsewhere(const juce::String& key, const juce::String& value) = 0;
-        virtual void promptsUnderstood(PresetDocument::Ptr preset) = 0;  // [client]
+        // The session's preset as the server has it; returns what the plugin's will be.
+        virtual PresetDocument::Ptr promptsUnderstood(PresetDocument::Ptr preset) = 0;  // [client]
+        virtual int drySamples() = 0;  // [client] of the last offline render, for want of a server
     };
 
     explicit ServerClient(Delegate& delegate);
@@ -48,6 +56,8 @@ public:
     void fetchPreset(const juce::String& name);  // arrives by promptsUnderstood's sibling below
     void startServer();
     void dismissError();
+    void learn(std::vector<LearnStep> steps);  // in order, until one is refused
+    void probe(float seconds);
 
     // Called on the client's thread with a preset that fetchPreset() brought.
     std::function<void(PresetDocument::Ptr)> onPresetFetched;
@@ -86,7 +96,12 @@ private:
     void openSession(const SessionWish& wish);                             // [client]
     void sendPreset(const juce::String& text, Handler done);               // [client]
     void sendPart(std::shared_ptr<std::vector<std::string>> parts, size_t index, Handler done);
-    void subscribe();    // [client]
+    void nextStep(std::shared_ptr<std::vector<LearnStep>> steps, size_t index);  // [client]
+    void adoptPrompts();                        // [client] those that the session has by now
+    void takeAdopted(const SessionWish& wish);  // [client]
+    void reportDryRender();                     // [client]
+    void takeSpectrumColumn(const OscMessage& message);  // [client]
+    void subscribe();                                    // [client]
     void listPresets();  // [client]
     void fetchText(const std::string& path, std::vector<OscValue> arguments, int attempts,
                    std::function<void(const juce::String&)> done);  // [client]
@@ -109,6 +124,8 @@ private:
     SessionWish applied;  // what the server has confirmed or is being told
     PresetDocument::Ptr refusedPreset;
     juce::String refusedLink;
+    PresetDocument::Ptr adopted;  // came from the session, so it need not be sent there
+    int reportedDry = 0;
     int outstandingChanges = 0;
     double nextLookMs = 0, heardMs = 0, pingMs = 0, housekeepingMs = 0, processCheckMs = 0,
            startedMs = 0, subscribedMs = 0;

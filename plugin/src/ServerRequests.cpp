@@ -10,7 +10,6 @@ namespace {
 constexpr size_t kPartBytes = 8000;
 constexpr size_t kMaxTextBytes = 16u * 1024u * 1024u;
 constexpr size_t kMaxReplies = 8192;
-constexpr size_t kMaxColumns = 512;
 
 juce::String utf8(const std::string& text) {
     return juce::String::fromUTF8(text.c_str());
@@ -94,17 +93,7 @@ void ServerClient::handleEvent(const std::string& verb, const OscMessage& messag
             v.levelsAtMs = juce::Time::getMillisecondCounter();
         });
     } else if (verb == "spectrum") {
-        SpectrumColumn column;
-        const auto take = [&](size_t index, std::array<uint8_t, kSpectrumBands>& into) {
-            if (index < message.arguments.size())
-                if (const auto* blob = std::get_if<OscBlob>(&message.arguments[index]))
-                    std::copy_n(blob->begin(), std::min(blob->size(), into.size()), into.begin());
-        };
-        take(0, column.target);
-        take(1, column.remainder);
-        const std::lock_guard<std::mutex> hold(viewLock);
-        if (spectrum.size() >= kMaxColumns) spectrum.pop_front();
-        spectrum.push_back(column);
+        takeSpectrumColumn(message);
     } else if (verb == "status") {
         change([&](ServerView& v) {
             for (size_t i = 0; i + 1 < message.arguments.size(); i += 2) {
@@ -120,7 +109,11 @@ void ServerClient::handleEvent(const std::string& verb, const OscMessage& messag
     } else if (verb == "latency") {
         latencyAsked.clear();  // ask for the present wish: the event may be of an older one
     } else if (verb == "change") {
-        delegate.changedElsewhere(utf8(message.text(0)), utf8(message.text(1)));
+        const auto key = utf8(message.text(0));
+        if (key == "keep" || key == "remove")
+            adoptPrompts();  // they may be clips or learned, which have no words
+        else
+            delegate.changedElsewhere(key, utf8(message.text(1)));
     } else if (verb == "progress") {
         change([&](ServerView& v) {
             v.progress = juce::jlimit(0.0f, 1.0f, message.number(1));
@@ -226,11 +219,7 @@ void ServerClient::setPrompts(Side side, const juce::String& words) {
                         return;
                     }
                     change([](ServerView& v) { v.error.clear(); });
-                    fetchText(sessionPath("preset/get"), {}, 5, [this](const juce::String& text) {
-                        juce::String problem;
-                        if (auto preset = PresetDocument::parse(text, problem))
-                            delegate.promptsUnderstood(preset);
-                    });
+                    adoptPrompts();
                 });
     });
 }
@@ -260,11 +249,7 @@ void ServerClient::setExample(Side side, const juce::File& file) {
                         v.notice = "Example: " + file.getFileName() + ", " +
                                    juce::String(replies[0].number(2), 1) + " s";
                     });
-                    fetchText(sessionPath("preset/get"), {}, 5, [this](const juce::String& text) {
-                        juce::String problem;
-                        if (auto preset = PresetDocument::parse(text, problem))
-                            delegate.promptsUnderstood(preset);
-                    });
+                    adoptPrompts();
                 });
     });
 }

@@ -53,6 +53,7 @@ struct ServerView {
 
 constexpr int kSpectrumBands = 64;
 struct SpectrumColumn {
+    double place = -1.0;  // of its sound on the learning tape, in seconds; -1: there is none
     std::array<uint8_t, kSpectrumBands> target{}, remainder{};
 };
 

@@ -29,6 +29,8 @@ class Subscription:
     spectrum: bool = False
     next_seconds: float = 0.0
     last_seconds: float = 0.0
+    place: int = 0
+    """Of the newest column that was sent."""
 
 
 @dataclass

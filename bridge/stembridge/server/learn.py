@@ -208,8 +208,8 @@ class SessionLearning:
             return "learned"
         return "armed" if self.tape is not None else "off"
 
-    def status(self, preset: Preset, behind_seconds: float = 0.0) -> dict[str, Value]:
-        """The keys that begin with `learn_`. Sound is shown so long after it was taped."""
+    def status(self, preset: Preset, shown_seconds: float = 0.0) -> dict[str, Value]:
+        """The keys that begin with `learn_`; `shown_seconds` is the session's."""
         tape, job = self.tape, self.job
         return {
             "learn_state": self.state,
@@ -217,7 +217,7 @@ class SessionLearning:
             "learn_armed_seconds": tape.seconds if tape else 0.0,
             "learn_held_seconds": tape.held_seconds if tape else 0.0,
             "learn_taped_seconds": tape.taped_seconds if tape else 0.0,
-            "learn_shown_seconds": max(0.0, tape.taped_seconds - behind_seconds) if tape else 0.0,
+            "learn_shown_seconds": shown_seconds,
             "learn_marks": len(self.marks),
             "learn_marked_seconds": float(self.marked_seconds),
             "learn_fraction": float(job.fraction) if job else 0.0,

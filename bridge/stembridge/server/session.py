@@ -162,6 +162,11 @@ class Session:
         """How long ago the newest finished sound came in."""
         return max(0, self._next - self.outbox.written) / self.sample_rate
 
+    def shown_seconds(self) -> float:
+        """The place on the learning tape of the newest finished sound; 0 without a tape."""
+        tape = self.learning.tape
+        return max(0.0, tape.taped_seconds - self.behind_seconds()) if tape is not None else 0.0
+
     def slack_seconds(self) -> float:
         """Time until the plugin needs what it has not got yet; negative = it is late."""
         if self.link.offline:

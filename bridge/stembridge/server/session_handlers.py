@@ -283,8 +283,10 @@ class SessionHandlers:
 
     def subscribe(self, request: Request) -> None:
         rate_hz = request.values["rate_hz"]
-        self._session(request)
+        session = self._session(request)
         spectrum = bool(request.values["spectrum"])
+        if spectrum:
+            session.meters.columns(session.sample_rate, 0)  # from now on it keeps a picture
         self.server.clients.subscribe(request.client, request.session, rate_hz, spectrum)
         self.server.housekeeping.wake()
         request.reply(rate_hz)

@@ -436,9 +436,14 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event(
         "/session/<id>/spectrum",
-        "Picture of what is kept and removed, newest 4096 samples: 64 bands spaced evenly in "
-        "log frequency from 40 Hz to 18 kHz; byte = dB above -96 dBFS times 255/96.",
-        (_a("target", "b", "64 bytes"), _a("remainder", "b", "64 bytes")),
+        "A column of the picture of what is kept and removed, 20 for each second of sound: 64 "
+        "bands spaced evenly in log frequency from 40 Hz to 18 kHz, of 4096 samples; byte = dB "
+        "above -96 dBFS times 255/96.",
+        (
+            _a("target", "b", "64 bytes"),
+            _a("remainder", "b", "64 bytes"),
+            _a("place_seconds", "f", "on the learning tape; -1 = nothing is armed"),
+        ),
     ),
     Event(
         "/session/<id>/latency",
@@ -500,7 +505,7 @@ SESSION_STATUS: tuple[Argument, ...] = (
     _a("learn_armed_seconds", "f", "length of the tape; 0 = not armed"),
     _a("learn_held_seconds", "f", "how much input is on it"),
     _a("learn_taped_seconds", "f", "how much was put on it since it was armed: the place of now"),
-    _a("learn_shown_seconds", "f", "the place on it of the newest sound in `spectrum`"),
+    _a("learn_shown_seconds", "f", "the place on it of the newest finished sound"),
     _a("learn_marks", "i", "examples marked"),
     _a("learn_marked_seconds", "f", "their length"),
     _a("learn_fraction", "f", "of the steps, while learning"),

@@ -1,12 +1,15 @@
 // See Spectrogram.h.
 #include "Spectrogram.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace stembridge {
 namespace {
 
 constexpr float kFloorDb = -60.0f;
+constexpr float kGripPixels = 6.0f;
+constexpr double kLeastSeconds = 0.2, kKeySeconds = 0.5, kKeySelectsSeconds = 5.0;
 constexpr int kHoldTurns = 40;
 constexpr float kFallDb = 1.2f;  // a turn
 
@@ -37,9 +40,15 @@ Spectrogram::Spectrogram() {
 void Spectrogram::push(const std::vector<SpectrumColumn>& columns) {
     if (columns.empty()) return;
     const int count = std::min(static_cast<int>(columns.size()), kColumns);
+    if (columns.back().place < places.back()) {  // the tape was begun anew
+        std::fill(places.begin(), places.end(), -1.0);
+        select({});
+    }
+    std::rotate(places.begin(), places.begin() + count, places.end());
     picture.moveImageSection(0, 0, count, 0, kColumns - count, kSpectrumBands);
     for (int i = 0; i < count; ++i) {
         const auto& column = columns[columns.size() - static_cast<size_t>(count - i)];
+        places[static_cast<size_t>(kColumns - count + i)] = column.place;
         for (int band = 0; band < kSpectrumBands; ++band)
             picture.setPixelAt(kColumns - count + i, kSpectrumBands - 1 - band,
                                blend(column.target[static_cast<size_t>(band)],
@@ -53,6 +62,101 @@ void Spectrogram::setMessage(const juce::String& words) {
     message = words;
     repaint();
 }
+
+// --- selecting -------------------------------------------------------------------------------
+
+void Spectrogram::setTape(juce::Range<double> now) {
+    const bool was = !tape.isEmpty(), is = !now.isEmpty();
+    tape = now;
+    if (was != is) {
+        setMouseCursor(is ? juce::MouseCursor::IBeamCursor : juce::MouseCursor::NormalCursor);
+        setWantsKeyboardFocus(is);
+        setTooltip(is ? "Drag to select where the sound is heard. Arrow keys move the selection, "
+                        "with shift its begin"
+                      : "");
+    }
+    select(selected);
+}
+
+void Spectrogram::select(juce::Range<double> wanted) {
+    const auto now = tape.isEmpty() ? juce::Range<double>() : wanted.getIntersectionWith(tape);
+    if (now == selected) return;
+    selected = now;
+    repaint();
+}
+
+double Spectrogram::placeAt(float x) const {
+    const auto column = juce::jlimit(
+        0, kColumns - 1, static_cast<int>(x / static_cast<float>(getWidth()) * kColumns));
+    auto at = places.begin() + column;
+    while (at != places.end() && *at < 0.0) ++at;  // left of the tape's begin
+    return at == places.end() ? tape.getEnd() : *at;
+}
+
+float Spectrogram::xOf(double place) const {
+    const auto column = std::lower_bound(places.begin(), places.end(), place) - places.begin();
+    return static_cast<float>(column) / kColumns * static_cast<float>(getWidth());
+}
+
+void Spectrogram::mouseDown(const juce::MouseEvent& event) {
+    if (tape.isEmpty()) return;
+    if (getWantsKeyboardFocus()) grabKeyboardFocus();
+    anchor = placeAt(event.position.x);
+    if (!selected.isEmpty()) {  // an edge that is held is moved
+        if (std::abs(event.position.x - xOf(selected.getStart())) < kGripPixels)
+            anchor = selected.getEnd();
+        else if (std::abs(event.position.x - xOf(selected.getEnd())) < kGripPixels)
+            anchor = selected.getStart();
+    }
+}
+
+void Spectrogram::mouseDrag(const juce::MouseEvent& event) {
+    if (!tape.isEmpty()) select(juce::Range<double>::between(anchor, placeAt(event.position.x)));
+}
+
+void Spectrogram::mouseUp(const juce::MouseEvent&) {
+    if (selected.getLength() < kLeastSeconds) select({});
+}
+
+bool Spectrogram::keyPressed(const juce::KeyPress& key) {
+    const int step = key.isKeyCode(juce::KeyPress::leftKey)    ? -1
+                     : key.isKeyCode(juce::KeyPress::rightKey) ? 1
+                                                               : 0;
+    if (step == 0 || tape.isEmpty()) return false;
+    const double move = kKeySeconds * step;
+    if (selected.isEmpty())
+        select({tape.getEnd() - kKeySelectsSeconds, tape.getEnd()});
+    else if (key.getModifiers().isShiftDown())
+        select(selected.withStart(std::min(selected.getStart() + move,
+                                           selected.getEnd() - kLeastSeconds)));
+    else if (tape.contains(selected + move))
+        select(selected + move);
+    return true;
+}
+
+void Spectrogram::paintSelection(juce::Graphics& g, juce::Rectangle<float> area) const {
+    const float left = xOf(selected.getStart()), right = xOf(selected.getEnd());
+    const auto chosen = area.withLeft(left).withRight(std::max(left + 2.0f, right));
+    g.setColour(colours::background.withAlpha(0.55f));
+    g.fillRect(area.withRight(chosen.getX()));
+    g.fillRect(area.withLeft(chosen.getRight()));
+    g.setColour(colours::accent.withAlpha(0.16f));
+    g.fillRect(chosen);
+    g.setColour(colours::focus);
+    g.fillRect(chosen.withWidth(2.0f));
+    g.fillRect(chosen.withLeft(chosen.getRight() - 2.0f));
+    const auto words = juce::String(selected.getLength(), 1) + " s";
+    auto label = juce::Rectangle<float>(48.0f, 17.0f)
+                     .withCentre({chosen.getCentreX(), area.getY() + 14.0f})
+                     .constrainedWithin(area.reduced(3.0f));
+    g.setColour(colours::accent);
+    g.fillRoundedRectangle(label, 8.0f);
+    g.setColour(juce::Colour(0xff14121f));
+    g.setFont(font(12.0f, true));
+    g.drawText(words, label, juce::Justification::centred);
+}
+
+// --- drawing ---------------------------------------------------------------------------------
 
 void Spectrogram::paint(juce::Graphics& g) {
     const auto area = getLocalBounds().toFloat();
@@ -71,13 +175,17 @@ void Spectrogram::paint(juce::Graphics& g) {
             const float y = area.getBottom() - at * area.getHeight();
             g.setColour(colours::text.withAlpha(0.10f));
             g.drawHorizontalLine(juce::roundToInt(y), 0.0f, area.getWidth());
-            g.setColour(colours::text.withAlpha(0.55f));
-            g.drawText(name, juce::Rectangle<float>(6, y - 14, 60, 13),
-                       juce::Justification::centredLeft);
+            const auto label = juce::Rectangle<float>(5, y - 15, 45, 14);
+            g.setColour(colours::background.withAlpha(0.6f));
+            g.fillRoundedRectangle(label, 4.0f);
+            g.setColour(colours::text.withAlpha(0.75f));
+            g.drawText(name, label, juce::Justification::centred);
         }
+        if (!selected.isEmpty()) paintSelection(g, area);
     }
-    g.setColour(colours::line);
-    g.strokePath(frame, juce::PathStrokeType(1.0f));
+    const bool focused = hasKeyboardFocus(false);
+    g.setColour(focused ? colours::focus : colours::line);
+    g.strokePath(frame, juce::PathStrokeType(focused ? 2.0f : 1.0f));
     if (message.isNotEmpty()) {
         g.setColour(colours::background.withAlpha(0.62f));
         g.fillPath(frame);

@@ -29,8 +29,8 @@ juce::String latencyWords(std::int64_t samples, double sampleRate) {
 }
 
 StatusWords describe(const ServerView& server, const CoreStatus& audio,
-                     const juce::String& stateProblem, bool gaveUpOffline, bool bypassed,
-                     bool missedLately) {
+                     const juce::String& stateProblem, bool gaveUpOffline, double drySeconds,
+                     bool bypassed, bool missedLately) {
     if (stateProblem.isNotEmpty())
         return {StatusTone::warning, stateProblem, StatusAction::dismiss};
     if (server.error.isNotEmpty()) {
@@ -96,6 +96,11 @@ StatusWords describe(const ServerView& server, const CoreStatus& audio,
     if (audio.state == CoreState::offline_timeout)
         return {StatusTone::bad, "The server was too late for this render: parts of it are dry.",
                 StatusAction::none};
+    if (drySeconds > 0.0)
+        return {StatusTone::warning,
+                "The last render was dry for " + juce::String(drySeconds, 1) +
+                    " s, because no server was there. It is here now: render again.",
+                StatusAction::dismiss};
     const auto instances =
         juce::String(server.sessions) + (server.sessions == 1 ? " instance, " : " instances, ");
     const auto load = field(server, "load").getFloatValue();

@@ -16,8 +16,8 @@ struct StatusWords {
 
 // Pure: made of what was reported, nothing else.
 StatusWords describe(const ServerView& server, const CoreStatus& audio,
-                     const juce::String& stateProblem, bool gaveUpOffline, bool bypassed,
-                     bool missedLately);
+                     const juce::String& stateProblem, bool gaveUpOffline, double drySeconds,
+                     bool bypassed, bool missedLately);
 
 // "92 ms (4 416 samples)", at the rate the core was prepared for.
 juce::String latencyWords(std::int64_t samples, double sampleRate);

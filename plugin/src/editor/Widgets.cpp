@@ -241,7 +241,10 @@ NamePanel::NamePanel() {
     cancel.onClick = [this] { setVisible(false); };
 }
 
-void NamePanel::ask(const juce::String& suggestion) {
+void NamePanel::ask(const juce::String& words, const juce::String& suggestion,
+                    std::function<void(const juce::String&)> then) {
+    heading = words;
+    onName = std::move(then);
     editor.setText(suggestion, false);
     setVisible(true);
     toFront(true);
@@ -273,7 +276,7 @@ void NamePanel::paint(juce::Graphics& g) {
     drawCard(g, box, {});
     g.setColour(colours::text);
     g.setFont(font(15.0f, true));
-    g.drawText("Save this preset as", box.reduced(24, 20).withHeight(22),
+    g.drawText(heading, box.reduced(24, 20).withHeight(22),
                juce::Justification::centredLeft);
 }
 

@@ -80,14 +80,16 @@ private:
 class NamePanel final : public juce::Component {
 public:
     NamePanel();
-    void ask(const juce::String& suggestion);
-    std::function<void(const juce::String&)> onName;
+    void ask(const juce::String& heading, const juce::String& suggestion,
+             std::function<void(const juce::String&)> onName);
     void resized() override;
     void paint(juce::Graphics& g) override;
     bool keyPressed(const juce::KeyPress& key) override;
 
 private:
     void accept();
+    juce::String heading;
+    std::function<void(const juce::String&)> onName;
     juce::TextEditor editor;
     juce::TextButton save{"Save"}, cancel{"Cancel"};
 };
