@@ -6,16 +6,9 @@ The module in `unet.py` says what is computed; here the same sums are ordered fo
   are `(batch, 2, frames, bins)`, as spectra are.
 - Norm and FiLM together are one affine map per channel, applied while a convolution's
   output is copied to where the next one reads it, so they cost no pass of their own.
-- A transposed convolution of stride 2 is four plain ones that waste nothing. With `n` the
-  input frame, output frame `2n` has the taps 1 and 3 (frames n, n-1) and `2n+1` the taps
-  0, 2, 4 (frames n+1, n, n-1); bins work alike.
-- The two steps with one or two output channels would leave most of a vector idle, so
-  several neighbouring bins are made at once: 8 bins of 2 frames as 16 channels of a
-  convolution that moves on by 4 input bins, and 8 bins of 2 channels likewise.
 - A transposed convolution is linear in its input channels, so where several prompts share
   one encoding the half that reads the skip is computed once and added to each prompt's own.
-- Weights are reordered once for oneDNN where it is built in; elsewhere torch's own
-  convolution runs.
+- How a convolution itself is made fast: `unet_convolution.py`.
 
 Invariants: a packed network is immutable and shared between threads; `float32` results
 agree with `UNet` within 1e-5; nothing depends on earlier calls.
@@ -30,14 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .unet import BINS, DOWN_CHANNELS, LEAK, STEPS, Film, PromptedNorm, UNet
+from .unet_convolution import FOLD, Phases, folded_last_kernel, pack, pack_up
 
 Affine = tuple[Tensor, Tensor]
 """Gain and shift, each `(1 or batch, 1, 1, channels)`."""
-
-_PHASE_TAPS = ([3, 1], [4, 2, 0])
-"""Kernel taps that meet the input frames (n-1, n, n+1) in output frames 2n and 2n+1."""
-_FOLD = 8
-"""Neighbouring output bins that one convolution of the last two steps makes at once."""
 
 
 @dataclass(frozen=True)
@@ -46,141 +35,6 @@ class Affines:
 
     down: tuple[Affine, ...]
     up: tuple[Affine, ...]
-
-
-@dataclass(frozen=True)
-class _Convolution:
-    """One convolution with its weights in the order that the CPU likes."""
-
-    weight: Tensor
-    bias: Tensor
-    stride: tuple[int, int]
-    pad_bins: int
-    dilation: tuple[int, int]
-    relu: bool
-    packed: bool
-
-    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """`(batch, frames, bins, channels)` to the same layout, valid over frames.
-
-        `added`, of the result's shape, comes in before the ReLU.
-        """
-        x = x.permute(0, 3, 1, 2)
-        added = None if added is None else added.permute(0, 3, 1, 2)
-        pad = (0, self.pad_bins)
-        if self.packed:
-            attribute = "relu" if self.relu else "none"
-            given = (self.weight, self.bias, pad, self.stride, self.dilation, 1)
-            run = torch.ops.mkldnn._convolution_pointwise
-            if added is None:
-                y = run(x, *given, attribute, [], "")
-            else:
-                unary = attribute if self.relu else None
-                y = run.binary(x, added, *given, "add", 1.0, unary, [], "")
-        else:
-            y = F.conv2d(x, self.weight, self.bias, self.stride, pad, self.dilation)
-            y = y if added is None else y + added
-            y = y.relu_() if self.relu else y
-        return y.permute(0, 2, 3, 1)
-
-
-def _pack(
-    weight: Tensor,
-    bias: Tensor,
-    bins: int,
-    dtype: torch.dtype,
-    *,
-    relu: bool,
-    stride: tuple[int, int] = (1, 1),
-    pad_bins: int = 0,
-    dilation: tuple[int, int] = (1, 1),
-) -> _Convolution:
-    """`bins` (of a typical input) lets oneDNN choose its order once and for all."""
-    weight, bias = weight.to(dtype), bias.to(dtype)
-    packed = torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_convolution_pointwise"
-    )
-    if packed:
-        frames = 16 * stride[0] + 3
-        weight = torch.ops.mkldnn._reorder_convolution_weight(
-            weight.contiguous(),
-            (0, pad_bins),
-            stride,
-            dilation,
-            1,
-            [1, weight.shape[1], frames, bins],
-        )
-    else:
-        weight = weight.contiguous(memory_format=torch.channels_last)
-    return _Convolution(weight, bias, stride, pad_bins, dilation, relu, packed)
-
-
-def _phase_kernel(weight: Tensor, time_phase: int, bin_phase: int) -> Tensor:
-    """The plain kernel of one phase of a transposed convolution `(in, out, 5, 5)`.
-
-    Returns: `(out, in, 2 or 3, 2 or 3)`, for inputs n-1, n and, in phase 1, n+1.
-    """
-    taps = weight.permute(1, 0, 2, 3)
-    return taps[:, :, _PHASE_TAPS[time_phase]][:, :, :, _PHASE_TAPS[bin_phase]].contiguous()
-
-
-def _all_phases_kernel(weight: Tensor) -> Tensor:
-    """All four phases of a transposed convolution as one kernel of `(4 * out, in, 3, 3)`."""
-    blocks = [
-        F.pad(_phase_kernel(weight, t, b), (0, 1 - b, 0, 1 - t)) for t in (0, 1) for b in (0, 1)
-    ]
-    return torch.cat(blocks)
-
-
-def _folded_up_kernel(weight: Tensor) -> Tensor:
-    """A transposed convolution to one channel as `(2 * _FOLD, in, 3, _FOLD / 2 + 2)`.
-
-    Output channels are the `_FOLD` bins of the even frame, then those of the odd one; the
-    input moves on by `_FOLD / 2` bins.
-    """
-    half = _FOLD // 2
-    phases = _all_phases_kernel(weight)
-    folded = weight.new_zeros(2 * _FOLD, weight.shape[0], 3, half + 2)
-    for time_phase in (0, 1):
-        for bin_out in range(_FOLD):
-            first = bin_out // 2
-            phase = phases[2 * time_phase + bin_out % 2]
-            folded[time_phase * _FOLD + bin_out, :, :, first : first + 3] = phase
-    return folded
-
-
-def _folded_last_kernel(weight: Tensor) -> Tensor:
-    """The last layer `(2, 1, 4, 4)`, dilation 2, as `(2 * _FOLD, 1, 4, _FOLD + 6)`.
-
-    Output channels are `_FOLD` bins of the first channel, then those of the second; the
-    dilation in bins is in the kernel, that in frames is not.
-    """
-    folded = weight.new_zeros(2 * _FOLD, 1, 4, _FOLD + 6)
-    for channel in (0, 1):
-        for bin_out in range(_FOLD):
-            folded[channel * _FOLD + bin_out, :, :, bin_out : bin_out + 7 : 2] = weight[channel]
-    return folded
-
-
-_Phases = list[list[_Convolution]]
-"""The convolutions of an up step, by phase of the frames and of the bins."""
-
-
-def _pack_up(
-    step: int, weight: Tensor, bias: Tensor, dtype: torch.dtype, relu: bool = True
-) -> _Phases:
-    """Up step `step` as convolutions: four phases, or one that makes all of them."""
-    if step < STEPS - 1:
-        kernels = [[_phase_kernel(weight, t, b) for b in (0, 1)] for t in (0, 1)]
-        stride = (1, 1)
-    else:
-        kernels = [[_folded_up_kernel(weight)]]
-        bias, stride = bias.repeat(2 * _FOLD), (1, _FOLD // 2)
-    bins = BINS >> (STEPS - step)
-    return [
-        [_pack(k, bias, bins, dtype, stride=stride, pad_bins=1, relu=relu) for k in row]
-        for row in kernels
-    ]
 
 
 class PackedUNet:
@@ -198,7 +52,7 @@ class PackedUNet:
         self._network = network
         state = network.state_dict()
         self._down = [
-            _pack(
+            pack(
                 state[f"d.{step}.weight"],
                 state[f"d.{step}.bias"],
                 (BINS >> step) + 3,
@@ -208,23 +62,23 @@ class PackedUNet:
             )
             for step in range(STEPS)
         ]
-        self._up: list[_Phases] = []
-        self._own: list[_Phases] = []
-        self._shared: list[_Phases] = []
+        self._up: list[Phases] = []
+        self._own: list[Phases] = []
+        self._shared: list[Phases] = []
         for step in range(STEPS):
             weight, bias = state[f"u.{step}.weight"], state[f"u.{step}.bias"]
-            self._up.append(_pack_up(step, weight, bias, dtype))
+            self._up.append(pack_up(step, weight, bias, dtype))
             if step and self.condition == "decoder":
                 skip = DOWN_CHANNELS[STEPS - step]
                 nothing = torch.zeros_like(bias)
-                self._own.append(_pack_up(step, weight[skip:], bias, dtype))
-                self._shared.append(_pack_up(step, weight[:skip], nothing, dtype, relu=False))
-        self._last = _pack(
-            _folded_last_kernel(state["last.weight"]),
-            state["last.bias"].repeat_interleave(_FOLD),
+                self._own.append(pack_up(step, weight[skip:], bias, dtype))
+                self._shared.append(pack_up(step, weight[:skip], nothing, dtype, relu=False))
+        self._last = pack(
+            folded_last_kernel(state["last.weight"]),
+            state["last.bias"].repeat_interleave(FOLD),
             BINS,
             torch.float32,
-            stride=(1, _FOLD),
+            stride=(1, FOLD),
             pad_bins=3,
             dilation=(2, 1),
             relu=False,
@@ -304,8 +158,8 @@ class PackedUNet:
         if step == STEPS - 1:
             both = phase(0, 0, slice(None)).float()
             for time_phase, out in ((0, even), (1, odd)):
-                raw = both[..., time_phase * _FOLD : (time_phase + 1) * _FOLD]
-                there = out.view(*out.shape[:2], -1, _FOLD)
+                raw = both[..., time_phase * FOLD : (time_phase + 1) * FOLD]
+                there = out.view(*out.shape[:2], -1, FOLD)
                 torch.addcmul(shift, gain, raw, out=there)
             return
         for time_phase, columns, out in ((0, slice(None, -1), even), (1, slice(None), odd)):
@@ -319,6 +173,6 @@ class PackedUNet:
         y = self._last(columns)
         batch, frames, groups, _ = y.shape
         masks = torch.empty(batch, 2, frames, BINS)
-        y = y.unflatten(3, (2, _FOLD)).permute(0, 3, 1, 2, 4)
-        torch.sigmoid(y, out=masks.view(batch, 2, frames, groups, _FOLD))
+        y = y.unflatten(3, (2, FOLD)).permute(0, 3, 1, 2, 4)
+        torch.sigmoid(y, out=masks.view(batch, 2, frames, groups, FOLD))
         return masks

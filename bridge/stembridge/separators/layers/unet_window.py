@@ -129,7 +129,7 @@ def _run_up(
         after = _bordered(network, there, batch, bins, offset + UP_CHANNELS[step], dtype)
         inside = _inside(after, there)
         after_skip = None
-        if offset:
+        if skip is not None and spread is None:
             inside[..., :offset] = skip
         elif skip is not None:
             after_skip = _bordered(network, there, encodings, bins, skip.shape[3])
