@@ -124,7 +124,7 @@ def test_work_that_ends_in_time_is_waited_for() -> None:
 
 def test_each_part_gets_a_moment_though_another_took_all_the_time(gate: threading.Event) -> None:
     closing = Ending(0.3)
-    closing.run(lambda: None if gate.wait(120) else None, "first")
+    closing.run(lambda: gate.wait(120), "first")
     closing.run(lambda: None, "second")
     assert closing.unfinished == ["first"]
 

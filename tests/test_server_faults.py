@@ -7,6 +7,7 @@ nobody separates, separated again when somebody does, never anything else.
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 import random
 import signal
@@ -287,6 +288,100 @@ def test_second_server_on_a_link_is_refused(server: Server, tmp_path: Path) -> N
         with pytest.raises(ServerError, match=str(os.getpid())):
             client.request("/session/b1/link/open", plugin.link_name, "")
         assert "a1" in server.sessions
+
+
+# --- the machine does what machines do ------------------------------------------------------
+
+
+FULL = (
+    HELPERS
+    + """
+import resource, tempfile
+from pathlib import Path
+import pytest
+from server_harness import *
+from stembridge.errors import LinkError
+from stembridge.server.plugin_end import PluginEnd
+
+folder = Path(tempfile.mkdtemp())
+settings = {"max_block_samples": 512, "latency_samples": 12000, "folder": folder}
+with identity_server(folder) as server:
+    with PluginEnd(HALF, 48000, **settings) as first:
+        first.wait_connected()
+        if sys.argv[1] == "limit":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        with pytest.raises(LinkError) as caught:
+            PluginEnd(HALF, 48000, **settings)
+        print(caught.value)
+        # Who is there already plays on, and the server knows of nobody else.
+        audio = noise(48000)
+        heard = in_blocks(lambda b: first.process(b, offline=True), audio, [512])
+        assert np.abs(heard - 0.5 * delayed(audio, 12000)).max() <= 1e-6
+        assert len(server.sessions) == 1
+    assert eventually(lambda: not server.sessions)
+    if sys.argv[1] == "tmpfs":  # the room that it has left is room again
+        assert not list(Path("/dev/shm").iterdir())
+        with PluginEnd(HALF, 48000, **settings) as second:
+            second.wait_connected()
+            heard = in_blocks(lambda b: second.process(b, offline=True), audio, [512])
+            assert np.abs(heard - 0.5 * delayed(audio, 12000)).max() <= 1e-6
+"""
+)
+
+
+def test_full_shared_memory_is_an_error_for_who_comes_and_for_nobody_else() -> None:
+    """A tmpfs with room for one link, in a mount namespace of its own. Needs the right to make
+    one (root, or user namespaces); without, the limit on file sizes takes the place of it."""
+    unshare = ["unshare", "--mount", "--map-root-user"]
+    script = 'mount -t tmpfs -o size=6m none /dev/shm && exec "$0" -c "$1" tmpfs'
+    more: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 120}
+    result = subprocess.run([*unshare, "sh", "-c", script, sys.executable, FULL], **more)
+    if result.returncode != 0 and ("unshare:" in result.stderr or "mount:" in result.stderr):
+        result = subprocess.run([sys.executable, "-c", FULL, "limit"], **more)
+    assert result.returncode == 0, result.stderr
+    assert "cannot reserve" in result.stdout and "df -h /dev/shm" in result.stdout
+
+
+def heartbeat_offsets() -> tuple[int, int]:
+    """Where in a link's header the heartbeats of the server and of the plugin end lie."""
+    link = load_native().Link
+    found = []
+    with link.plugin_end(RATE, 2) as plugin, link.server_end(plugin.name) as end:
+        path = Path("/dev/shm", plugin.name.lstrip("/"))
+        for one in (end, plugin):
+            before = np.frombuffer(path.read_bytes()[:4096], np.uint64)
+            one.beat()
+            one.beat()
+            after = np.frombuffer(path.read_bytes()[:4096], np.uint64)
+            (moved,) = np.flatnonzero(after != before)
+            assert after[moved] - before[moved] == 2
+            found.append(int(moved) * 8)
+    return found[0], found[1]
+
+
+def test_heartbeats_that_jump_are_those_of_the_living(server: Server, tmp_path: Path) -> None:
+    """Both clocks go forwards, back and to their ends, for longer than a stall takes to notice."""
+    dice, offsets = random.Random(5), heartbeat_offsets()
+    with make_plugin(tmp_path, id="a1") as plugin:
+        plugin.wait_connected()
+        path = Path("/dev/shm", plugin.link_name.lstrip("/"))
+        session, began = server.sessions["a1"], time.monotonic()
+        process = in_time(server, plugin.process)
+        audio, heard, at = noise(6 * RATE), [], 0
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as header:
+            while at + 480 <= audio.shape[1] and (at < RATE or time.monotonic() - began < 3.0):
+                for offset in offsets:
+                    value = dice.choice((0, 1, (1 << 64) - 1, 1 << 63, dice.getrandbits(64)))
+                    header[offset : offset + 8] = value.to_bytes(8, "little")
+                heard.append(process(audio[:, at : at + 480].copy()))
+                at += 480
+                assert session.link.plugin_state == "alive"
+                time.sleep(0.005)
+        assert server.sessions["a1"] is session, "the session was dropped"
+        assert plugin.status["missed_samples"] == 0
+    wet = slice(LATENCY + 2048, None)
+    expected = 0.5 * delayed(audio[:, :at], LATENCY)
+    assert np.abs(np.concatenate(heard, axis=1) - expected)[:, wet].max() <= 1e-6
 
 
 # --- the host does what hosts do ----------------------------------------------------------

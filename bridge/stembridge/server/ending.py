@@ -38,7 +38,7 @@ class Ending:
         if thread.is_alive():
             self.unfinished.append(thread.name)
 
-    def run(self, work: Callable[[], None], name: str) -> None:
+    def run(self, work: Callable[[], object], name: str) -> None:
         """Do what may block, beside this thread."""
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()

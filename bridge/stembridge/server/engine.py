@@ -81,6 +81,8 @@ class Engine:
         self._working: set[str] = set()
         self._closing = False
         self._cost_seconds: dict[int, float] = {}
+        self._workers = workers
+        self._needs: dict[str, tuple[float, float]] = {}
         self._threads = [
             threading.Thread(target=self._work, name=f"stembridge-work-{i}", daemon=True)
             for i in range(workers)
@@ -254,12 +256,24 @@ class Engine:
             for session in live:
                 session.pull()
             due = [session for session in live if session.chain.due]
+            began = time.monotonic()
             if due:
-                began = time.monotonic()
                 advance(due)
                 self._learn_cost(due, time.monotonic() - began)
             for session in live:
                 session.deliver()
+            each = (time.monotonic() - began) / max(1, len(due))
+            for session in due:
+                session.learn_pace(each, self._pressure(session))
+
+    def _pressure(self, session: Session) -> float:
+        """What the sessions that played of late need together, for each worker."""
+        now = time.monotonic()
+        with self._changed:
+            if not session.link.offline:  # who renders comes after all who play
+                self._needs[session.id] = (now, session.pace.need)
+            self._needs = {k: v for k, v in self._needs.items() if now - v[0] < _WINDOW_SECONDS}
+            return sum(need for _, need in self._needs.values()) / self._workers
 
     def _learn_cost(self, due: list[Session], seconds: float) -> None:
         key = _key(due[0])

@@ -73,24 +73,27 @@ class Outbox:
             self._share = float(share[-1])
         self._waiting.append(_Delivery(block.start_samples, block.target, heard, share))
 
-    def send(self) -> None:
-        """Write as much as there is room for."""
+    def send(self) -> bool:
+        """Write as much as there is room for. True: something came too late to be heard."""
+        late = False
         while self._waiting:
             first = self._waiting[0]
             samples = first.target.shape[1]
-            self._count_late(self._link.play_position - first.start, samples)
+            late |= self._count_late(self._link.play_position - first.start, samples)
             taken = self._link.write(first.start, first.target, first.heard, first.share)
             self.written = first.start + taken
             if taken < samples:
                 self._waiting[0] = first.after(taken)
-                return
+                return late
             self._waiting.popleft()
+        return late
 
-    def _count_late(self, late: int, samples: int) -> None:
+    def _count_late(self, late: int, samples: int) -> bool:
         if self._link.offline:
-            return
+            return False
         if late > 0:
             self.late_samples += min(late, samples)
             if not self.late:
                 self.misses += 1
         self.late = late > 0
+        return self.late

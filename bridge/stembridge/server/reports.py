@@ -40,7 +40,7 @@ def session_status(session: Session) -> dict[str, Value]:
     state = session.state
     return {
         "state": state,
-        "message": session.error or _dry_render(session) or _sentence(state),
+        "message": session.error or _dry_render(session) or _sentence(state, session),
         "preset": preset.name,
         "keep": words(preset.keep),
         "remove": words(preset.remove),
@@ -59,6 +59,7 @@ def session_status(session: Session) -> dict[str, Value]:
         "latency_deadline_samples": latency.deadline_samples,
         "latency_fade_samples": latency.fade_samples,
         "load": float(session.load()),
+        "need": float(session.pace.need),
         "queue_samples": int(session.link.available_samples),
         "processed_samples": str(session.processed_samples),
         "misses": session.outbox.misses,
@@ -81,11 +82,13 @@ def _dry_render(session: Session) -> str:
     )
 
 
-def _sentence(state: str) -> str:
+def _sentence(state: str, session: Session) -> str:
+    if state == "late":
+        deadline_seconds = session.latency.deadline_samples / session.sample_rate
+        return session.pace.sentence(session.separator.name, session.mode, deadline_seconds)
     return {
         "waiting": "Connected; waiting for audio.",
         "playing": "Separating.",
-        "late": "This machine does not keep up: use mode mix, or fewer instances.",
         "silent": "Connected; the input is silent.",
         "idle": "Connected; the host plays nothing.",
         "bypass": "Bypassed: the dry signal is heard.",

@@ -24,11 +24,12 @@ from ..errors import LinkError
 from ..presets import Preset
 from ..separators import Mode, Separator
 from ..separators.auto import resolved
-from .budget import LatencyParts, latency_of
+from .budget import LatencyParts, deadline_samples, latency_of
 from .learn import SessionLearning
 from .learn_tape import Tape
 from .meters import Meters
 from .outbox import Outbox
+from .pace import Pace
 from .probing import SessionProbing
 from .protocol import RequestError
 
@@ -78,6 +79,7 @@ class Session:
         self.mode: Mode = preset.mode or DEFAULT_MODE
         self.bypass = False
         self.meters = Meters()
+        self.pace = Pace()
         self.learning = SessionLearning()
         self.probing = SessionProbing()
         self.dry_samples = 0
@@ -145,7 +147,7 @@ class Session:
             return "idle"
         if self.silent:
             return "silent"
-        return "late" if self.outbox.late else "playing"
+        return "late" if self.pace.late else "playing"
 
     @property
     def wait_position(self) -> int:
@@ -186,14 +188,13 @@ class Session:
     # -- a turn, under `lock` --------------------------------------------------------------
 
     def pull(self) -> None:
-        """Move waiting input into the chain, a few steps at most."""
-        limit = max(8192, math.ceil(STEPS_PER_TURN * self.chain.step_samples_host))
+        """Move waiting input into the chain, a turn's worth."""
         newest = self._input_end()
         if self.bypass or self.link.bypassed:
             self.link.skip_to(newest)
             return
         self._drop_hopeless(newest)
-        tape = self.learning.tape
+        tape, limit = self.learning.tape, self._turn_samples()
         while limit > 0:
             gap = 0
             span = self.link.read(limit)
@@ -217,6 +218,16 @@ class Session:
             self._next = span.position + samples
             limit -= samples
         self._due_position = self._next + self.chain.samples_to_next_step
+        self.steps_due = self.chain.due // len(self.chain.streams)
+
+    def _turn_samples(self) -> int:
+        """How much input to take: all, but never so much that two steps are due. What is late is
+        delivered step by step; only who renders, and waits for all, gets several at once."""
+        step = math.ceil(self.chain.step_samples_host)
+        if self.link.offline:
+            return max(8192, STEPS_PER_TURN * step)
+        due, waiting = self._due_position - self._next, self.link.available_samples
+        return max(waiting if waiting < due + step else due, math.ceil(0.02 * self.sample_rate))
 
     def deliver(self) -> None:
         """Hand finished stems to the plugin; what finds no room waits for the next turn."""
@@ -226,7 +237,16 @@ class Session:
             self.outbox.add(block, self.chain, with_effects=effects)
             self.processed_samples += block.samples
             self.meters.add(block.target, block.remainder)
-        self.outbox.send()
+        if self.outbox.send():
+            self.pace.note_late()
+
+    def learn_pace(self, seconds: float, pressure: float) -> None:
+        """The steps of the last turn took so long, together with what is around them."""
+        self.pace.pressure = pressure
+        if self.steps_due and not self.silent:
+            self.pace.learn(
+                seconds / self.steps_due, self.chain.step_samples_host / self.sample_rate
+            )
 
     def _input_end(self) -> int:
         """One past the newest input.
@@ -239,11 +259,21 @@ class Session:
         return self.link.position + self.link.available_samples
 
     def _drop_hopeless(self, newest: int) -> None:
-        """Input whose output would come far too late is skipped, to be in time again."""
+        """Input whose output can no longer be heard is skipped where that is the sooner way."""
         if self.link.offline or self.link.epoch != self._epoch:
             return  # what a new epoch brings is not late
-        late = self.link.play_position - self.outbox.written
-        if late > max(self.latency.latency_samples // 2, round(0.25 * self.sample_rate)):
+        rate, played = self.sample_rate, self.link.play_position
+        late = played - self.outbox.written
+        if late > 0:
+            self.pace.note_late()
+        if self.pace.hopeless(
+            late / rate,
+            self.chain.step_samples_host / rate,
+            deadline_samples(self.mode, rate, 0) / rate,
+            (newest - played) / rate,
+        ):
+            self.pace.drops += 1
+            self.pace.note_late()
             self.link.skip_to(newest)
 
     def _new_epoch(self, epoch: int, position: int) -> None:
@@ -253,11 +283,13 @@ class Session:
         self._format = self.link.format
         if self._format.sample_rate_hz != before.sample_rate_hz:
             self.chain = self._chain_for(self.preset, self.mode)
+            self.pace.forget()
             self._fit_tape()
         self._restart(position)
         self._publish()
 
     def _restart(self, position: int) -> None:
+        self.steps_due = 0
         self.chain.reset(start_samples=position)
         self.outbox.restart(position, with_effects=bool(self.preset.effects))
         self._base = self._next = position
@@ -291,6 +323,7 @@ class Session:
             chain = self._chain_for(preset, mode)
             with self.lock:
                 self.chain, self.preset, self.mode = chain, preset, mode
+                self.pace.forget()
                 self.error = ""
                 self._restart(self.link.position)
                 self._publish()

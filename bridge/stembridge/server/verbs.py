@@ -474,7 +474,7 @@ EVENTS: tuple[Event, ...] = (
 
 SESSION_STATUS: tuple[Argument, ...] = (
     _a("state", "s", "waiting, playing, late, silent, idle, bypass, error"),
-    _a("message", "s", "one sentence for people; what to do in state error"),
+    _a("message", "s", "one sentence for people; what to do in states error and late"),
     _a("preset", "s", "name of the present preset"),
     _a("keep", "s", "prompts to keep, separated by commas"),
     _a("remove", "s", "prompts to remove, separated by commas"),
@@ -493,6 +493,7 @@ SESSION_STATUS: tuple[Argument, ...] = (
     _a("latency_deadline_samples", "i", "largest host block and the server's time for a step"),
     _a("latency_fade_samples", "i", "run-up of the plugin's cross-fade to dry"),
     _a("load", "f", "share of one core over the last seconds, 1 = all of it"),
+    _a("need", "f", "share of real time that its steps take here; above 1 it cannot keep up"),
     _a("queue_samples", "i", "input that waits for the server"),
     _a("processed_samples", "s", "separated since the opening (a long number, as text)"),
     _a("misses", "i", "deliveries that came too late to be heard whole"),
