@@ -133,23 +133,15 @@ def in_blocks(
     return np.concatenate(outputs, axis=1)
 
 
-def slowness() -> float:
-    """How many times slower than alone this machine runs now (1 = alone): wall by CPU time."""
-    wall, cpu = time.monotonic(), time.thread_time()
-    while time.thread_time() - cpu < 0.02:
-        pass
-    return max(1.0, (time.monotonic() - wall) / 0.02)
-
-
 def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Whether the condition comes true within so long on a machine of one's own.
+    """Whether the condition comes true: within so long on an idle machine of one's own.
 
-    Where others use the machine too, as much longer as they take from it.
+    The clock is no promise where others use the machine too, so a test waits ten times as
+    long before it fails; how long things take is measured in the benchmarks.
     """
-    began = time.monotonic()
+    end = time.monotonic() + 10 * seconds
     while not condition():
-        passed = time.monotonic() - began
-        if passed > seconds and passed > 4 * seconds * slowness():
+        if time.monotonic() > end:
             return condition()
         time.sleep(0.01)
     return True

@@ -143,6 +143,15 @@ def test_clients_are_bounded_and_keep_the_trusted() -> None:
     assert clients.heard(("127.0.0.1", 1)) is friend
 
 
+def test_a_newcomer_finds_room_among_nothing_but_trusted() -> None:
+    clients = Clients()
+    for port in range(1, MOST_CLIENTS + 50):
+        client = clients.heard(("127.0.0.1", port))
+        client.trusted_at = client.heard_seconds
+        assert clients.heard(("127.0.0.1", port)) is client
+    assert len(list(clients)) == MOST_CLIENTS
+
+
 def test_subscriptions_come_at_their_rate() -> None:
     clients = Clients()
     client = clients.heard(("127.0.0.1", 1))

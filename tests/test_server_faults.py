@@ -97,6 +97,9 @@ class Player:
     def wait_wet(self, seconds: float = 5.0) -> bool:
         return eventually(lambda: self.plugin.status["state"] == "wet", seconds)
 
+    def wait_position(self, samples: int) -> bool:
+        return eventually(lambda: self.position > samples)
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
@@ -135,6 +138,7 @@ def test_killed_server_is_dry_at_once_and_wet_again_soon(tmp_path: Path) -> None
                 process.kill()
                 killed.append(player.position)
                 assert eventually(lambda: plugin.status["state"] != "wet", 2.0)
+                assert player.wait_position(killed[-1] + LATENCY + 4 * player.block)
                 process.start()
                 process.wait_ready()
                 assert player.wait_wet(2.0)

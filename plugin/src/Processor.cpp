@@ -79,6 +79,7 @@ void Processor::prepareToPlay(double sampleRate, int maxBlock) {
         announceLatency(sampleRate, block);
     latencyAnnounced = false;
     passBegins = true;
+    offlineBudgetSeconds = kOfflineWaitSeconds;  // another render, another chance
     narrow.setSize(channels, block);
     const std::lock_guard<std::mutex> hold(preparing);
     prepareCore(sampleRate, channels, block, getLatencySamples());
@@ -107,6 +108,7 @@ void Processor::prepareCore(double sampleRate, int channels, int block, int late
 void Processor::reset() {
     passBegins = true;
     core.reset();
+    offlineBudgetSeconds = kOfflineWaitSeconds;
 }
 
 int Processor::knownLatency() const {
@@ -207,11 +209,15 @@ void Processor::waitForServer() {
         offlineGaveUp = false;
         return;
     }
+    const bool tryout = samplesSeen.load(std::memory_order_relaxed) < kTryoutSamples;
+    if (client.settled() && !client.separates()) {  // refused: no time can help, another preset can
+        offlineGaveUp = !tryout;
+        return;
+    }
     if (client.greetings() != greetingsSeen) {  // another server, another chance
         greetingsSeen = client.greetings();
         offlineBudgetSeconds = kOfflineWaitSeconds;
     }
-    const bool tryout = samplesSeen.load(std::memory_order_relaxed) < kTryoutSamples;
     auto& budget = tryout ? tryoutBudgetSeconds : offlineBudgetSeconds;
     if (budget <= 0.0) return;
     if (!tryout && !client.worthWaiting()) client.startServer();
@@ -225,11 +231,12 @@ void Processor::waitForServer() {
             if (!client.settled()) return false;
             core.housekeeping();
             there = core.attached();
-            return there || !client.separates();  // refused: there is nothing to wait for
+            return there || !client.separates();
         },
         budget);
     if (there) return;
     offlineGaveUp = !tryout;
+    if (client.settled() && !client.separates()) return;
     budget = tryout ? budget - spent() : 0.0;
 }
 

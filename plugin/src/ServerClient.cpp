@@ -12,6 +12,9 @@ constexpr double kLookAgainMs = 250.0;
 constexpr double kSilentMs = 3000.0;    // no word for so long: the server hangs
 constexpr double kPatienceMs = 6000.0;  // from then on, nobody waits for a silent server
 constexpr double kPingMs = 1000.0;
+constexpr double kAskAgainMs = 2000.0;  // a server that has no room may have some later
+constexpr double kNever = 1e300;
+constexpr double kTrustMs = 10000.0;  // a server may forget whom it trusts, but not so soon
 constexpr double kHousekeepingMs = 100.0;
 constexpr double kStartingMs = 60000.0;
 constexpr double kOpenTimeoutSeconds = 120.0;  // weights may have to load
@@ -28,10 +31,13 @@ bool sameGains(const SessionWish& a, const SessionWish& b) {
            std::abs(a.remainderDb - b.remainderDb) < step;
 }
 
+bool sameTask(const SessionWish& a, const SessionWish& b) {
+    return a.preset == b.preset && a.mode == b.mode && a.link == b.link;
+}
+
 // Gains and output act in the plugin itself, unless effects run on the server after them.
 bool sameSound(const SessionWish& a, const SessionWish& b) {
-    return a.preset == b.preset && a.mode == b.mode && a.link == b.link &&
-           (sameGains(a, b) || !a.preset->hasEffects);
+    return sameTask(a, b) && (sameGains(a, b) || !a.preset->hasEffects);
 }
 
 }  // namespace
@@ -233,9 +239,10 @@ void ServerClient::lookForServer(double now) {
                     return;
                 }
                 stage = Stage::ready;
+                greeted = true;
                 ++greetingCount;
-                heardMs = pingMs = processCheckMs = nowMs();
-                refusedPreset = nullptr;
+                heardMs = pingMs = processCheckMs = greetedMs = nowMs();
+                refused = false;
                 change([&](ServerView& v) {
                     v.phase = ServerPhase::opening;
                     v.unresponsive = false;
@@ -251,6 +258,7 @@ void ServerClient::lookForServer(double now) {
 
 void ServerClient::lose(const juce::String& why, double now) {
     stage = Stage::away;
+    greeted = false;
     nextLookMs = now + 100.0;
     const auto abandoned = std::move(pending);
     pending.clear();
@@ -295,8 +303,7 @@ void ServerClient::synchronise() {
             change([](ServerView& v) { v.phase = ServerPhase::opening; });
             return;
         }
-        if (refusedPreset == wish.preset && refusedLink == wish.link && applied.mode == wish.mode)
-            return;
+        if (refused && sameTask(wish, applied) && nowMs() < askAgainMs) return;
         openSession(wish);
         return;
     }
@@ -307,19 +314,13 @@ void ServerClient::synchronise() {
         openSession(wish);
         return;
     }
-    const auto finished = [this](const OscMessage* error) {
+    // The server plays the former preset on when it refuses one. Heard under the name of another it
+    // would be a lie, so the session ends: aligned dry, and the reason in words.
+    const auto unless = [this, wish](const OscMessage* error) {
         --outstandingChanges;
-        if (error != nullptr && error->text(1) != "gone")
-            change(
-                [&](ServerView& v) { v.error = juce::String::fromUTF8(error->text(2).c_str()); });
-    };
-    const auto decide = [this](const SessionWish& about) {
-        {
-            const std::lock_guard<std::mutex> hold(decidedLock);
-            decided = true;
-            decidedWish = about;
-        }
-        decidedSignal.notify_all();
+        if (error == nullptr) return decide(wish, true);
+        if (stage == Stage::open && error->text(1) != "gone") send(sessionPath("link/close"));
+        refuse(wish, *error);
     };
     if (wish.preset != applied.preset) {
         ++outstandingChanges;
@@ -331,13 +332,12 @@ void ServerClient::synchronise() {
         change([](ServerView& v) { v.error.clear(); });
         sendPreset(
             wish.preset->effectiveText(wish.output, wish.targetDb, wish.remainderDb, wish.mode),
-            [this, wish, finished, decide](const Replies& replies, const OscMessage* error) {
-                finished(error);
+            [this, wish, unless](const Replies& replies, const OscMessage* error) {
                 if (error == nullptr && !replies.empty()) {
                     readLatency(replies.back(), 2, wish);
                     change([](ServerView& v) { v.notice.clear(); });
                 }
-                decide(wish);
+                unless(error);
             });
         return;
     }
@@ -346,10 +346,9 @@ void ServerClient::synchronise() {
         applied.mode = wish.mode;
         change([](ServerView& v) { v.error.clear(); });
         request(sessionPath("mode/set"), {std::string(toWord(wish.mode))}, kOpenTimeoutSeconds,
-                [this, wish, finished, decide](const Replies& replies, const OscMessage* error) {
-                    finished(error);
+                [this, wish, unless](const Replies& replies, const OscMessage* error) {
                     if (error == nullptr) readLatency(replies[0], 2, wish);
-                    decide(wish);
+                    unless(error);
                 });
         return;
     }
@@ -364,9 +363,13 @@ void ServerClient::synchronise() {
         request(sessionPath("gain/set"),
                 {juce::jlimit(kOffDb, 12.0f, wish.targetDb),
                  juce::jlimit(kOffDb, 12.0f, wish.remainderDb)},
-                10.0, [wish, finished, decide](const Replies&, const OscMessage* error) {
-                    finished(error);
-                    decide(wish);
+                10.0, [this, wish](const Replies&, const OscMessage* error) {
+                    --outstandingChanges;
+                    if (error != nullptr && error->text(1) != "gone")
+                        change([&](ServerView& v) {
+                            v.error = juce::String::fromUTF8(error->text(2).c_str());
+                        });
+                    decide(wish, true);
                 });
     }
 }
@@ -379,29 +382,11 @@ void ServerClient::openSession(const SessionWish& wish) {
         decided = false;
     }
     change([](ServerView& v) { v.phase = ServerPhase::opening; });
-    const auto refuse = [this, wish](const OscMessage& error) {
-        if (stage == Stage::away || error.text(1) == "gone") return;
-        stage = Stage::ready;
-        if (error.text(1) == "timeout") return;  // try again
-        refusedPreset = wish.preset;
-        refusedLink = wish.link;
-        change([&](ServerView& v) {
-            v.phase = ServerPhase::refused;
-            v.error = juce::String::fromUTF8(error.text(2).c_str());
-        });
-        {
-            const std::lock_guard<std::mutex> hold(decidedLock);
-            decided = true;
-            separating = false;
-            decidedWish = wish;
-        }
-        decidedSignal.notify_all();
-    };
-    const auto opened = [this, wish, refuse](const Replies& replies, const OscMessage* error) {
-        if (error != nullptr) return refuse(*error);
+    const auto opened = [this, wish](const Replies& replies, const OscMessage* error) {
+        if (error != nullptr) return refuse(wish, *error);
         if (stage != Stage::presetSent) return;
         stage = Stage::open;
-        refusedPreset = nullptr;
+        refused = false;
         readLatency(replies[0], 1, wish);
         change([](ServerView& v) {
             v.phase = ServerPhase::connected;
@@ -409,20 +394,39 @@ void ServerClient::openSession(const SessionWish& wish) {
             v.notice.clear();
         });
         subscribe();
-        {
-            const std::lock_guard<std::mutex> hold(decidedLock);
-            decided = true;
-            separating = true;
-            decidedWish = wish;
-        }
-        decidedSignal.notify_all();
+        decide(wish, true);
     };
     sendPreset(wish.preset->effectiveText(wish.output, wish.targetDb, wish.remainderDb, wish.mode),
-               [this, wish, refuse, opened](const Replies&, const OscMessage* error) {
-                   if (error != nullptr) return refuse(*error);
+               [this, wish, opened](const Replies&, const OscMessage* error) {
+                   if (error != nullptr) return refuse(wish, *error);
                    request(sessionPath("link/open"), {wish.link.toStdString(), std::string{}},
                            kOpenTimeoutSeconds, opened);
                });
+}
+
+void ServerClient::refuse(const SessionWish& wish, const OscMessage& error) {
+    if (stage == Stage::away || error.text(1) == "gone") return;
+    if (error.text(1) == "forbidden" && nowMs() - greetedMs > kTrustMs)  // greet it again
+        return lose("The server has forgotten this plugin.", nowMs());
+    stage = Stage::ready;
+    if (error.text(1) == "timeout") return;  // it is tried again
+    refused = true;
+    askAgainMs = error.text(1) == "busy" ? nowMs() + kAskAgainMs : kNever;
+    change([&](ServerView& v) {
+        v.phase = ServerPhase::refused;
+        v.error = juce::String::fromUTF8(error.text(2).c_str());
+    });
+    decide(wish, false);
+}
+
+void ServerClient::decide(const SessionWish& about, bool taken) {
+    {
+        const std::lock_guard<std::mutex> hold(decidedLock);
+        decided = true;
+        separating = taken;
+        decidedWish = about;
+    }
+    decidedSignal.notify_all();
 }
 
 void ServerClient::subscribe() {
@@ -450,8 +454,9 @@ void ServerClient::readLatency(const OscMessage& message, size_t first, const Se
 bool ServerClient::settled() {
     const auto wish = delegate.sessionWish();
     const std::lock_guard<std::mutex> hold(decidedLock);
-    return decided && wish.preset != nullptr && decidedWish.preset != nullptr &&
-           sameSound(wish, decidedWish);
+    if (!decided || wish.preset == nullptr || decidedWish.preset == nullptr) return false;
+    // Other gains make no refused preset a better one, so it is not asked for again.
+    return separating ? sameSound(wish, decidedWish) : sameTask(wish, decidedWish);
 }
 
 bool ServerClient::separates() const {
@@ -481,8 +486,8 @@ bool ServerClient::worthWaiting() const {
             const auto there = readServerAddress();
             return there.found && processExists(there.pid);
         }
-        case ServerPhase::refused:
-            return false;
+        case ServerPhase::refused:  // the server itself, or only what was wished before?
+            return greeted;
         case ServerPhase::starting:
         case ServerPhase::greeting:
         case ServerPhase::opening:

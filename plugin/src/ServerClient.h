@@ -94,6 +94,8 @@ private:
     void lose(const juce::String& why, double now);                        // [client]
     void synchronise();                                                    // [client]
     void openSession(const SessionWish& wish);                             // [client]
+    void refuse(const SessionWish& wish, const OscMessage& error);         // [client]
+    void decide(const SessionWish& about, bool taken);                     // [client]
     void sendPreset(const juce::String& text, Handler done);               // [client]
     void sendPart(std::shared_ptr<std::vector<std::string>> parts, size_t index, Handler done);
     void nextStep(std::shared_ptr<std::vector<LearnStep>> steps, size_t index);  // [client]
@@ -102,7 +104,7 @@ private:
     void reportDryRender();                     // [client]
     void takeSpectrumColumn(const OscMessage& message);  // [client]
     void subscribe();                                    // [client]
-    void listPresets();  // [client]
+    void listPresets();                                  // [client]
     void fetchText(const std::string& path, std::vector<OscValue> arguments, int attempts,
                    std::function<void(const juce::String&)> done);  // [client]
     void readLatency(const OscMessage& message, size_t first, const SessionWish& wish);
@@ -121,14 +123,13 @@ private:
     std::vector<Pending> pending;
 
     enum class Stage { away, greeting, ready, presetSent, open } stage = Stage::away;
-    SessionWish applied;  // what the server has confirmed or is being told
-    PresetDocument::Ptr refusedPreset;
-    juce::String refusedLink;
+    SessionWish applied;          // what the server has confirmed or is being told
+    bool refused = false;         // the server will not take `applied`
     PresetDocument::Ptr adopted;  // came from the session, so it need not be sent there
     int reportedDry = 0;
     int outstandingChanges = 0;
     double nextLookMs = 0, heardMs = 0, pingMs = 0, housekeepingMs = 0, processCheckMs = 0,
-           startedMs = 0, subscribedMs = 0;
+           startedMs = 0, subscribedMs = 0, greetedMs = 0, askAgainMs = 0;
     std::string latencyAsked;
 
     mutable std::mutex viewLock;
@@ -140,7 +141,7 @@ private:
     std::condition_variable decidedSignal;
     bool decided = false, separating = false;
     SessionWish decidedWish;
-    std::atomic<bool> watched{false}, stopping{false}, startWanted{false};
+    std::atomic<bool> watched{false}, stopping{false}, startWanted{false}, greeted{false};
     std::atomic<double> silentSinceMs{0.0};
     std::atomic<int> greetingCount{0};
     std::thread thread;

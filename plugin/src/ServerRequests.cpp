@@ -120,7 +120,8 @@ void ServerClient::handleEvent(const std::string& verb, const OscMessage& messag
             v.progressText = utf8(message.text(2));
         });
     } else if (verb == "closed") {
-        if (stage == Stage::open) stage = Stage::ready;
+        if (stage != Stage::open) return;  // of a session that was left already
+        stage = Stage::ready;
         {
             const std::lock_guard<std::mutex> hold(decidedLock);
             decided = false;

@@ -2,7 +2,7 @@
 
 A client is nothing but the address its datagrams come from. It is forgotten half a minute
 after its last message, trust after a minute; a flood of addresses pushes out the oldest
-untrusted ones, so memory is bounded. Safe from several threads.
+untrusted ones, else the longest silent one, so memory is bounded. Safe from several threads.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class Clients:
             return client
 
     def _push_out(self) -> None:
-        oldest = next(
-            (a for a, c in self._clients.items() if not c.trusted), next(iter(self._clients))
-        )
-        del self._clients[oldest]
+        """Room for the newest, which is the last and stays: it cannot be trusted yet."""
+        others = list(self._clients.values())[:-1]
+        oldest = next((client for client in others if not client.trusted), others[0])
+        del self._clients[oldest.address]
 
     def forget_silent(self) -> None:
         """Drop subscriptions after FORGET_SECONDS, records after DISTRUST_SECONDS."""
