@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent / "daw"))
 from ardour import Track, make_session
 
 BUNDLES = ("VST3", "LV2")
+pytestmark = pytest.mark.timeout(1200)  # see Session.export
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ import soundfile
 LIBRARY = Path("/usr/lib/ardour7")
 SUPERCLOCK = 282_240_000  # Ardour's unit of time: ticks a second
 TIMEOUT_SECONDS = 240
+EXPORT_SECONDS, EXPORT_ATTEMPTS = 60.0, 5
 INSTALL = "Install Ardour 7: apt-get install --no-install-recommends ardour"
 LV2_URI = "https://stembridge.audio/lv2/stembridge"
 
@@ -57,7 +58,7 @@ class Session:
     def file(self) -> Path:
         return self.folder / f"{self.name}.ardour"
 
-    def run(self, command: list[str]) -> str:
+    def run(self, command: list[str], timeout_seconds: float = TIMEOUT_SECONDS) -> str:
         """Run one of Ardour's tools; returns what it printed."""
         done = subprocess.run(
             command,
@@ -65,7 +66,7 @@ class Session:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
             check=False,
         )
         text = done.stdout.decode(errors="replace")
@@ -78,10 +79,19 @@ class Session:
         return self.run(["ardour7-lua", str(path)])
 
     def export(self, out: Path) -> np.ndarray:
-        """Export the session range; float32 `(channels, samples)`."""
-        log = self.run(
-            ["ardour7-export", "-b", "float", "-o", str(out), str(self.folder), self.name]
-        )
+        """Export the session range; float32 `(channels, samples)`.
+
+        Now and then Ardour 7.3 waits for its own disk thread before the first block, for ever
+        and without a plugin, too; so an export that takes too long is begun anew.
+        """
+        command = ["ardour7-export", "-b", "float", "-o", str(out), str(self.folder), self.name]
+        for left in reversed(range(EXPORT_ATTEMPTS)):
+            try:
+                log = self.run(command, EXPORT_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                if not left:
+                    raise
         assert "is unknown" not in log, log
         audio, rate = soundfile.read(out, dtype="float32", always_2d=True)
         assert rate == self.rate
