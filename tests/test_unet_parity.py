@@ -192,6 +192,23 @@ def test_a_network_steered_in_its_decoder_shares_one_encoding(
 
 
 @torch.inference_mode()
+def test_without_onednn_the_same_masks_come_out(
+    unet: Unet, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CPUs and torch builds that lack it, torch's own convolutions run."""
+    x = spectrum_like(random, 64)
+    rows = torch.from_numpy(unet.layout.rows)
+    spread = torch.zeros(len(rows), dtype=torch.long)
+    fast = unet.networks("render").prompted
+    expected = run_window(fast, x, fast.affines(rows), spread=spread)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    plain = PackedUNet(unet.stems_module)
+    assert torch.allclose(
+        run_window(plain, x, plain.affines(rows), spread=spread), expected, atol=1e-5
+    )
+
+
+@torch.inference_mode()
 def test_film_offsets_do_what_they_say(unet: Unet, random: np.random.Generator) -> None:
     module = unet.stems_module
     prompt = torch.from_numpy(unet.layout.rows[:1])

@@ -5,8 +5,8 @@
 The plain run is both published networks as torch modules, float32, windows of 512 frames,
 counted alone (magnitudes given) and whole: transform, masks, and synthesis of both stems by
 torch's own functions. The streams are counted whole too. CPU seconds are those of the process,
-so a busy machine disturbs the figures less than a clock would; still, compare ratios of one run
-only.
+so a busy machine disturbs the figures less than a clock would; still, compare ratios only: for
+each line the plain run and this one take turns, and the ratio is that of their medians.
 """
 
 from __future__ import annotations
@@ -33,12 +33,27 @@ CHOICES = {"pair": ("vocals", "instrumental"), "four": ("vocals", "drums", "bass
 def cpu_seconds(work: Callable[[], object], repeats: int) -> float:
     """The least CPU time of some runs, after one to warm up."""
     work()
-    best = float("inf")
-    for _ in range(repeats):
-        begin = time.process_time()
-        work()
-        best = min(best, time.process_time() - begin)
-    return best
+    return min(_once(work) for _ in range(repeats))
+
+
+def paired(
+    plain: Callable[[], object], work: Callable[[], object], repeats: int, scale: float
+) -> tuple[float, float]:
+    """CPU seconds of `work`, and how often it fits into `plain`, the two taken in turns.
+
+    What else the machine does slows both alike, so the ratio is that of the medians of
+    each; `scale` turns a plain time over a time of `work` into a ratio for equal audio.
+    """
+    plain()
+    work()
+    plains, works = zip(*((_once(plain), _once(work)) for _ in range(repeats)), strict=True)
+    return float(np.median(works)), scale * float(np.median(plains) / np.median(works))
+
+
+def _once(work: Callable[[], object]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
 
 
 def plain_run(separator: Unet, magnitudes: torch.Tensor) -> None:
@@ -48,9 +63,12 @@ def plain_run(separator: Unet, magnitudes: torch.Tensor) -> None:
             separator.modules[name](magnitudes)
 
 
-def plain_whole(separator: Unet, audio: torch.Tensor) -> None:
+def plain_whole(separator: Unet, audio: torch.Tensor) -> list[torch.Tensor]:
     """One window from samples to both stems, as published: STFT, networks, masks, ISTFT."""
     window = torch.hann_window(4096)
+    samples = audio.shape[1]
+    missing = (WINDOW_FRAMES - 1) * 1024 - samples
+    audio = torch.nn.functional.pad(audio, (0, missing)) if missing else audio
     with torch.inference_mode():
         spectra = torch.stft(audio, 4096, 1024, window=window, return_complex=True)
         magnitudes = spectra[:, :1024].abs().transpose(1, 2)[None].contiguous()
@@ -58,8 +76,9 @@ def plain_whole(separator: Unet, audio: torch.Tensor) -> None:
             [separator.modules[name](magnitudes)[0] for name in ("vocals", "instrumental")]
         )
         masks = continue_mask(ratio_masks(estimates), spectra.shape[1]).transpose(2, 3)
-        for mask in masks:
-            torch.istft(spectra * mask, 4096, 1024, window=window, length=audio.shape[1])
+        return [
+            torch.istft(spectra * mask, 4096, 1024, window=window, length=samples) for mask in masks
+        ]
 
 
 def grid_run(separator: Unet, runs: list[GridRun], magnitudes: torch.Tensor) -> None:
@@ -114,14 +133,15 @@ def main() -> None:
                         Query(keep=(separator.encode(NamePrompt(name)),))
                         for name in CHOICES[choice]
                     ]
-                    figure = cpu_seconds(
+                    figure, ratio = paired(
+                        lambda: plain_whole(separators["auto"], window_audio),  # noqa: B023
                         lambda: separator.separate(audio, queries, mode),  # noqa: B023
                         options.repeats,
+                        options.seconds / WINDOW_SECONDS,
                     )
-                    figure /= options.seconds
                     print(
-                        f"  {mode:7} {precision:9} {choice:5} {figure:.4f} CPU s per s, "
-                        f"plain whole / this = {whole / figure:.2f}",
+                        f"  {mode:7} {precision:9} {choice:5} {figure / options.seconds:.4f} CPU s "
+                        f"per s, plain whole / this = {ratio:.2f}",
                         flush=True,
                     )
 
