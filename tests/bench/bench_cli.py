@@ -123,7 +123,7 @@ def main() -> None:
                 flush=True,
             )
             if minutes <= args.plain_minutes:
-                words = [__file__, "--plain", str(song), f"{folder}/plain"]
+                words = [__file__, "--plain", str(song), f"{folder}/plain-{minutes:g}"]
                 peak, wall, plain = measured([sys.executable, *words])
                 print(
                     f"  plain published run: peak {peak:.0f} MB, {plain / seconds:.4f} CPU s "

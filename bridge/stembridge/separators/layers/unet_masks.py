@@ -13,7 +13,7 @@ from torch import Tensor
 
 EPSILON = 1e-10
 """Shared among the stems of a ratio, as in the published code."""
-CONTINUED_FROM_BIN = 768
+CONTINUED_FROM_BIN = 992
 """The mask above the network's range is the mean over the bins from here to its end."""
 
 
