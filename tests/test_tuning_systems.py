@@ -28,6 +28,8 @@ from stembridge.separators.tuss_keys import separator_table as tuss_table
 from stembridge.separators.uss import Uss
 from stembridge.separators.zeroshot import Zeroshot
 from stembridge.tuning import tune
+from stembridge.tuning.learn import learn
+from stembridge.tuning.mixtures import Batch
 
 FILL = Inputs()
 
@@ -171,6 +173,22 @@ def test_the_gradient_reaches_the_vector_alone(system) -> None:
         step = float(1e-4 * loss(start) / gradient.norm())
         slope = (loss(start + step * unit) - loss(start - step * unit)) / (2 * step)
     assert float(slope) == pytest.approx(float(gradient.norm()), rel=0.1)
+
+
+def test_learning_lowers_the_error_and_moves_the_vector_alone(system) -> None:
+    """On one mixture, judged by itself: whatever the weights, downhill is downhill."""
+    tunable = system.tunable()
+    start = tunable.start([sound(tunable.sample_rate, 2.0)])
+    wanted = sound(tunable.sample_rate, 0.25)[None]
+    batch = Batch(wanted, wanted + sound(tunable.sample_rate, 0.25, 1, 310.0)[None])
+    before = digest(system)
+    learned = learn(tunable, start, [batch], [batch], [batch], steps=4)
+    assert learned.after_db > learned.before_db
+    assert learned.steps == 4 and digest(system) == before
+    fixed = np.ones(len(start), bool)
+    fixed[tunable.learnable] = False
+    assert np.array_equal(learned.tuned[fixed], start[fixed])
+    assert not np.array_equal(learned.tuned, start)
 
 
 def test_a_tuned_preset_runs_and_the_weights_stay(system, monkeypatch) -> None:

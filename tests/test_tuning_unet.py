@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from stembridge import Separate, load_preset
@@ -114,3 +116,47 @@ def test_a_tuned_preset_is_saved_and_found_by_name(tuned, tmp_path, monkeypatch)
     monkeypatch.setenv("STEMBRIDGE_PRESETS", str(tmp_path))
     save_preset(tuned.preset)
     assert load_preset("my drums") == tuned.preset or load_preset("my-drums") == tuned.preset
+
+
+def test_ctrl_c_writes_the_best_until_then(tmp_path, capsys, monkeypatch) -> None:
+    module = importlib.import_module("stembridge.tuning.learn")
+    gradient, calls = module._gradient, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return gradient(*arguments)
+
+    monkeypatch.setattr(module, "_gradient", interrupted)
+    (path,) = (EXAMPLES / "stems").rglob("bass.*")
+    out = tmp_path / "bass.preset"
+    assert main(["tune", str(path), "-o", str(out), "--steps", "4", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["interrupted"] and report["steps"] == 2
+    preset = load_preset(str(out))
+    assert preset.tuning["steps"] == 2 and preset.keep[0].space == load_separator("unet").space
+
+
+@pytest.mark.parametrize(
+    ("sample", "words"),
+    [(0.0, "All clips are silent"), (np.nan, "not numbers"), (np.inf, "not numbers")],
+)
+def test_clips_without_sound_are_refused_and_nothing_is_written(
+    sample: float, words: str, tmp_path, capsys
+) -> None:
+    clip, out = tmp_path / "clip.wav", tmp_path / "clip.preset"
+    soundfile.write(clip, np.full(22050, sample, np.float32), 44100, subtype="FLOAT")
+    assert main(["tune", str(clip), "-o", str(out)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert words in said and ("clip.wav" in said or not np.isnan(sample))
+    assert [p.name for p in tmp_path.iterdir()] == ["clip.wav"]
+
+
+def test_clips_equal_to_the_interferer_and_shorter_than_a_window(tmp_path) -> None:
+    """Nothing can be told apart there; it must not break, nor lose what the mean gives."""
+    drums, rate = stem("drums", 0.4)
+    clips = [Clip(drums[:, : rate // 5], rate, "a"), Clip(drums[:, rate // 5 :], rate, "b")]
+    report = tune(clips, against=clips, steps=2).report
+    assert np.isfinite([report.before_db, report.after_db, report.spread_db]).all()
+    assert report.kept == (report.gain_db >= 0.1 and report.gain_db > report.spread_db / 24**0.5)

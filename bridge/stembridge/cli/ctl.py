@@ -100,6 +100,7 @@ def _await_lesson(client: Client, session: str) -> None:
     import sys
     import time
 
+    said = ""
     while True:
         try:
             values = _pairs(client.request(f"/session/{session}/status/get"))
@@ -107,7 +108,10 @@ def _await_lesson(client: Client, session: str) -> None:
                 print(values["learn_message"])
                 return
             done, gain_db = values["learn_fraction"], values["learn_gain_db"]
-            print(f"{done:4.0%}, {gain_db:+.1f} dB so far", file=sys.stderr)
+            text = f"{done:4.0%}, {gain_db:+.1f} dB so far" if done else "Mixing the marks."
+            if text != said:
+                print(text, file=sys.stderr)
+            said = text
             time.sleep(1.0)
         except KeyboardInterrupt:
             client.request(f"/session/{session}/learn/cancel", 1)

@@ -80,8 +80,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         out = console_err()
         for line in _lines(result.report):
-            out.print(line)
-        out.print(f"Wrote {output}. Try it: stembridge separate -p {output} SONG")
+            out.print(line, markup=False, soft_wrap=True)
+        said = f"Wrote {output}. Try it: stembridge separate -p {output} SONG"
+        out.print(said, markup=False, soft_wrap=True)
     return 0
 
 
@@ -95,7 +96,7 @@ def _tune(args: argparse.Namespace, default_name: str):
     use_threads(args.threads)
     steps = args.steps or STEPS
     with progress_bar(" steps/s") as bar:
-        task = bar.add_task("tuning", total=steps)
+        task = bar.add_task("mixing", total=steps)
 
         def show(fraction: float, gain_db: float) -> None:
             said = f"tuning ({gain_db:+.1f} dB)"

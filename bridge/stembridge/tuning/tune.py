@@ -70,6 +70,13 @@ class TuningReport:
             return f"Kept the tuned prompt: {judged}."
         return f"Kept the mean of the clips, since tuning did not clearly beat it: {judged}."
 
+    def description(self) -> str:
+        """What the preset is, for the list of presets."""
+        clips = f"{self.clips} clip{'s' if self.clips != 1 else ''} ({self.seconds:.0f} s)"
+        if self.kept:
+            return f"Tuned on {clips}: {self.gain_db:+.1f} dB over their mean."
+        return f"The mean of {clips}, which tuning did not clearly beat."
+
 
 @dataclass(frozen=True)
 class TuningResult:
@@ -227,6 +234,6 @@ def _preset(name: str, model: Separator, learned: Learned, report: TuningReport)
         keep=(prompt,),
         separator=model.name,
         group="tuned",
-        description=report.sentence(),
+        description=report.description(),
         tuning=tuning,
     )
