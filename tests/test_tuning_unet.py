@@ -19,9 +19,16 @@ from stembridge.presets import dumps, loads, save_preset
 from stembridge.prompts import Clip
 from stembridge.separators import load_separator
 from stembridge.separators.layers.unet_window import run_window
+from stembridge.separators.unet import Unet
 from stembridge.tuning import tune
 
 EXAMPLES = Path(__file__).parents[1] / "bridge" / "examples"
+
+
+def embedded() -> Unet:
+    unet = load_separator("unet")
+    assert isinstance(unet, Unet)
+    return unet
 
 
 def stem(name: str, seconds: float = 4.0) -> tuple[np.ndarray, int]:
@@ -39,7 +46,7 @@ def tuned():
 
 
 def test_the_separator_is_the_same_before_and_after(tuned) -> None:
-    unet = load_separator("unet")
+    unet = embedded()
     fresh = type(unet)()
     assert fresh.space == unet.space == tuned.preset.keep[0].space
     for (name, before), (_, after) in zip(
@@ -53,7 +60,7 @@ def test_the_separator_is_the_same_before_and_after(tuned) -> None:
 
 def test_the_tuner_hears_what_the_streams_play(tuned) -> None:
     """The differentiable network and the packed one of the streams make the same mask."""
-    unet = load_separator("unet")
+    unet = embedded()
     tunable = unet.tunable()
     rng = np.random.default_rng(3)
     mixture = (0.1 * rng.standard_normal((2, tunable.segment_samples))).astype(np.float32)

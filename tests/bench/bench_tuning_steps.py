@@ -44,7 +44,7 @@ def cpu_seconds(work: Callable[[], Any], times: int) -> float:
 
 
 def measure(name: str, steps: int) -> str:
-    separator = load_separator("unet") if name == "unet" else BUILD[name]()
+    separator: Any = load_separator("unet") if name == "unet" else BUILD[name]()
     tunable = separator.tunable()
     random = np.random.default_rng(0)
     # The published systems work a batch off one by one.
