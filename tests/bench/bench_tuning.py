@@ -96,6 +96,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """All rows and the summary by shots, as Markdown."""
     lines = [f"Weights `{space}`." for space in dict.fromkeys(r["space"] for r in rows)]
     lines += [
+        "",
         "| sound | known to training | shots | mixture | mean | tuned | in the preset | gain "
         "| CPU s |",
         "|---|---|---|---|---|---|---|---|---|",
