@@ -18,7 +18,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,17 @@ TOOLS = {"Xvfb": "xvfb", "openbox": "openbox", "xsettingsd": "xsettingsd"} | {
     "import": "imagemagick",
 }
 # Where a person clicks, at 100 %.
-LEARN_PAGE, RECORD, LAST_TEN = (228, 89), (120, 126), (209, 161)
-ADD, LEARNED, CHECK, ASIDE = (78, 194), (166, 304), (741, 86), (400, 58)
+LEARN_PAGE, RECORD, LAST_FIVE, LAST_TEN = (228, 89), (120, 126), (155, 161), (209, 161)
+ADD, TRY, BEFORE, LEARNED, SAVE = (78, 194), (198, 228), (75, 304), (166, 304), (257, 304)
+CHECK = (741, 86)
+ASIDE = (1690, 1090)  # of the display
 LONG_NAME = "The lead vocal of the second chorus, without the doubling and the long reverb"
 
 
 def connected(stage: Stage) -> None:
     stage.serve()
-    stage.play("vocals", seconds=22.0)
+    stage.play("vocals", seconds=0.0)
+    stage.wait_sound(28.0)
     stage.shoot()
 
 
@@ -44,19 +48,17 @@ def mix(stage: Stage) -> None:
     stage.plugin.target_gain_db = 3.0
     stage.plugin.remainder_gain_db = -9.0
     stage.plugin.output = "Mix"
-    stage.play("drums", seconds=14.0)
+    stage.play("drums", seconds=0.0)
     stage.resize(1.5)
+    stage.wait_sound(16.0)
     stage.shoot()
 
 
 def loading(stage: Stage) -> None:
     stage.serve()
     stage.play("dialogue", seconds=0.0)
-    for _ in range(100):
-        time.sleep(0.02)
-        stage.shoot(keep_first=True)
-        if stage.connected():
-            break
+    while not stage.connected():  # the last picture is the one closest to the end of it
+        stage.shoot()
 
 
 def gone(stage: Stage) -> None:
@@ -82,7 +84,8 @@ def long_name(stage: Stage) -> None:
     stage.serve()
     text = json.dumps({"stembridge_preset": 1, "name": LONG_NAME, "keep": ["vocals"]})
     stage.set_state(preset=text)
-    stage.play("", seconds=4.0)
+    stage.play("", seconds=0.0)
+    stage.wait_connected()
     stage.shoot()
 
 
@@ -290,6 +293,12 @@ class Stage:
         pairs = self.request("status/get")
         return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
+    def wait_sound(self, seconds: float) -> None:
+        """Until so much of the song has been separated, however busy the machine is."""
+        self.wait_connected()
+        samples = seconds * self.status()["sample_rate"]
+        self.wait_status("processed_samples", lambda value: int(value) >= samples)
+
     def wait_status(self, key: str, reached: Callable[[Any], bool]) -> None:
         """Until the only session's status has it, at most three minutes."""
         for _ in range(360):
@@ -298,10 +307,8 @@ class Stage:
             time.sleep(0.5)
         time.sleep(0.5)
 
-    def shoot(self, keep_first: bool = False) -> None:
-        if keep_first and self.out.exists():
-            return
-        _output("xdotool", "mousemove", "--window", self.find_window(), *map(str, ASIDE))
+    def shoot(self) -> None:
+        _output("xdotool", "mousemove", *map(str, ASIDE))
         time.sleep(0.3)
         _output("import", "-window", self.find_window(), "-strip", str(self.out))
 
@@ -330,12 +337,15 @@ def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def _on_display(vst3: Path, out: Path, states: list[str]) -> None:
-    """Start the display and its helpers, and one process per state; end all of them."""
+@contextmanager
+def display() -> Iterator[dict[str, str]]:
+    """A display and its helpers; yields the environment for processes that use it.
+
+    Its HOME is a fresh folder, which is gone afterwards.
+    """
     for command, package in TOOLS.items():
         if shutil.which(command) is None:
             raise SystemExit(f"{command} is missing. Install it: apt-get install {package}")
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="stembridge-shots-") as home:
         (Path(home) / ".xsettingsd").write_text('Net/ThemeName "Adwaita"\n')
         environment = {**os.environ, "HOME": home, "DISPLAY": f":{90 + os.getpid() % 100}"}
@@ -347,20 +357,27 @@ def _on_display(vst3: Path, out: Path, states: list[str]) -> None:
                     subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
                 )
                 time.sleep(1.0)
-            for state in states:
-                folder = Path(home) / state
-                folder.mkdir()
-                subprocess.run(
-                    [sys.executable, __file__, str(out), "--vst3", str(vst3), "--act", state],
-                    env=environment | {"STEMBRIDGE_STATE_DIR": str(folder)},
-                    check=True,
-                    timeout=300,
-                )
-                print(out / f"editor-{state}.png")
+            yield environment
         finally:
             for helper in reversed(helpers):
                 helper.terminate()
                 helper.wait()
+
+
+def _on_display(vst3: Path, out: Path, states: list[str]) -> None:
+    """One process per state."""
+    out.mkdir(parents=True, exist_ok=True)
+    with display() as environment:
+        for state in states:
+            folder = Path(environment["HOME"]) / state
+            folder.mkdir()
+            subprocess.run(
+                [sys.executable, __file__, str(out), "--vst3", str(vst3), "--act", state],
+                env=environment | {"STEMBRIDGE_STATE_DIR": str(folder)},
+                check=True,
+                timeout=600,
+            )
+            print(out / f"editor-{state}.png")
 
 
 def main() -> None:

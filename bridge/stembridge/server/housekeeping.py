@@ -100,11 +100,11 @@ class Housekeeping:
         send(client.address, f"{path}/status", *pairs(session_status(session)))
         send(client.address, f"{path}/levels", *session.meters.levels(last))
         if wanted.spectrum:
-            tape, shown = session.learning.tape, session.shown_seconds()
-            columns = session.meters.columns(session.sample_rate, wanted.place)
-            newest = session.meters.place
-            for place, target, remainder in columns:
-                ago = (newest - place) / session.sample_rate
-                at = max(-1.0, shown - ago) if tape is not None else -1.0
+            newest, shown = session.shown
+            for place, target, remainder in session.meters.columns(
+                session.sample_rate, wanted.place
+            ):
+                at = max(0.0, shown - (newest - place) / session.sample_rate)
+                at = at if session.learning.tape is not None else -1.0
                 send(client.address, f"{path}/spectrum", target, remainder, at)
                 wanted.place = place

@@ -217,7 +217,7 @@ class SessionLearning:
             "learn_armed_seconds": tape.seconds if tape else 0.0,
             "learn_held_seconds": tape.held_seconds if tape else 0.0,
             "learn_taped_seconds": tape.taped_seconds if tape else 0.0,
-            "learn_shown_seconds": shown_seconds,
+            "learn_shown_seconds": shown_seconds if tape else 0.0,
             "learn_marks": len(self.marks),
             "learn_marked_seconds": float(self.marked_seconds),
             "learn_fraction": float(job.fraction) if job else 0.0,

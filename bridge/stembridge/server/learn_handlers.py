@@ -93,7 +93,8 @@ class LearnHandlers:
         except BaseException:
             learning.lesson = previous
             raise
-        learning.message = f"Plays {len(clips)} marks as the example to {side}."
+        many = "the example" if len(clips) == 1 else f"{len(clips)} examples"
+        learning.message = f"Plays {many} of what to {side}."
         request.reply(side, len(clips), float(learning.marked_seconds))
 
     def tune(self, request: Request) -> None:

@@ -38,14 +38,10 @@ class Meters:
     def __init__(self) -> None:
         self._entries: deque[tuple[float, int, np.ndarray, np.ndarray]] = deque(maxlen=256)
         self._history: Tape | None = None
+        self.place = 0
+        """How many samples were added."""
         self._lock = threading.Lock()
         self._window = np.hanning(WINDOW_SAMPLES).astype(np.float32)
-
-    @property
-    def place(self) -> int:
-        """How many samples the picture has been given; the end of its newest column."""
-        with self._lock:
-            return round(self._history.taped_seconds) if self._history else 0
 
     def add(self, target: np.ndarray, remainder: np.ndarray) -> None:
         """Both float32 `(channels, samples)`, aligned; the input is their sum."""
@@ -56,6 +52,7 @@ class Meters:
         squares = np.array([float(np.vdot(p, p)) / p.shape[0] for p in parts])
         peaks = np.array([float(np.abs(p).max(initial=0.0)) for p in parts])
         with self._lock:
+            self.place += samples
             self._entries.append((time.monotonic(), samples, squares, peaks))
             if self._history is not None:
                 self._history.write(np.stack([target.mean(axis=0), remainder.mean(axis=0)]))
@@ -90,7 +87,7 @@ class Meters:
         with self._lock:
             if self._history is None:
                 self._history = Tape(1.0, 2, round(HISTORY_SECONDS * sample_rate))
-            total, held = round(self._history.taped_seconds), self._history.held_samples
+            total, held = self.place, self._history.held_samples
             first = max(since, total - held + WINDOW_SAMPLES, total - MOST_COLUMNS * hop)
             ends = range(-(-(first + 1) // hop) * hop, total + 1, hop)
             if not ends:

@@ -67,7 +67,7 @@ def session_status(session: Session) -> dict[str, Value]:
         "lost_samples": str(session.lost_samples),
         "dry_samples": str(session.dry_samples),
         "kept_share": float(session.meters.kept_share()),
-        **session.learning.status(preset, session.shown_seconds()),
+        **session.learning.status(preset, session.shown[1]),
         **session.probing.status(preset),
     }
 

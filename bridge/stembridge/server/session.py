@@ -79,6 +79,8 @@ class Session:
         self.mode: Mode = preset.mode or DEFAULT_MODE
         self.bypass = False
         self.meters = Meters()
+        self.shown = (0, 0.0)
+        """Newest finished sound: its place in the meters, and on the learning tape in seconds."""
         self.pace = Pace()
         self.learning = SessionLearning()
         self.probing = SessionProbing()
@@ -160,15 +162,6 @@ class Session:
             return self.link.position + math.ceil(0.05 * self.sample_rate)
         return self._due_position
 
-    def behind_seconds(self) -> float:
-        """How long ago the newest finished sound came in."""
-        return max(0, self._next - self.outbox.written) / self.sample_rate
-
-    def shown_seconds(self) -> float:
-        """The place on the learning tape of the newest finished sound; 0 without a tape."""
-        tape = self.learning.tape
-        return max(0.0, tape.taped_seconds - self.behind_seconds()) if tape is not None else 0.0
-
     def slack_seconds(self) -> float:
         """Time until the plugin needs what it has not got yet; negative = it is late."""
         if self.link.offline:
@@ -237,6 +230,11 @@ class Session:
             self.outbox.add(block, self.chain, with_effects=effects)
             self.processed_samples += block.samples
             self.meters.add(block.target, block.remainder)
+            tape = self.learning.tape
+            if tape is not None:
+                behind = self._next - block.start_samples - block.samples
+                place = tape.taped_seconds - behind / self.sample_rate
+                self.shown = (self.meters.place, max(0.0, place))
         if self.outbox.send():
             self.pace.note_late()
 

@@ -48,6 +48,9 @@ Look::Look() {
     setColour(PopupMenu::headerTextColourId, colours::quiet);
     setColour(PopupMenu::highlightedBackgroundColourId, colours::accent.withAlpha(0.35f));
     setColour(PopupMenu::highlightedTextColourId, colours::text);
+    setColour(TooltipWindow::backgroundColourId, Colour(0xff20242f));
+    setColour(TooltipWindow::outlineColourId, colours::line);
+    setColour(TooltipWindow::textColourId, colours::text);
 }
 
 void Look::drawButtonBackground(juce::Graphics& g, juce::Button& button, const juce::Colour& base,

@@ -8,6 +8,7 @@ namespace stembridge {
 namespace {
 
 constexpr float kFloorDb = -60.0f;
+constexpr double kBackSeconds = 0.5;  // more than a server that starts anew goes back
 constexpr float kGripPixels = 6.0f;
 constexpr double kLeastSeconds = 0.2, kKeySeconds = 0.5, kKeySelectsSeconds = 5.0;
 constexpr int kHoldTurns = 40;
@@ -40,7 +41,7 @@ Spectrogram::Spectrogram() {
 void Spectrogram::push(const std::vector<SpectrumColumn>& columns) {
     if (columns.empty()) return;
     const int count = std::min(static_cast<int>(columns.size()), kColumns);
-    if (columns.back().place < places.back()) {  // the tape was begun anew
+    if (columns.back().place < places.back() - kBackSeconds) {  // the tape was begun anew
         std::fill(places.begin(), places.end(), -1.0);
         select({});
     }
