@@ -15,21 +15,16 @@ from stembridge.errors import CheckpointError, StembridgeError
 from stembridge.separators.layers.unet import BINS, UNet
 from stembridge.separators.layers.unet_weights import build_unet, read_weights
 from stembridge.training import losses, network, validation
+from stembridge.training.checkpoint import read_checkpoint
 from stembridge.training.export import export_network
-from stembridge.training.mixer import STEMS, Mixer, Recipe
+from stembridge.training.mixer import STEMS, Mixer, Recipe, stem_targets
 from stembridge.training.pack import SAMPLE_RATE
 from stembridge.training.plotting import plot_log
 from stembridge.training.prepare import prepare
+from stembridge.training.prompted import Prompted
+from stembridge.training.settings import Settings, settings_from
 from stembridge.training.sounds import NAMES, SoundMixer, make_groups
-from stembridge.training.trainer import (
-    Prompted,
-    Settings,
-    Trainer,
-    read_checkpoint,
-    run,
-    settings_from,
-    stem_targets,
-)
+from stembridge.training.trainer import Trainer, run
 from tiny_pack import write_tiny_pack
 
 SHORT = Recipe(seconds=65536 / SAMPLE_RATE)

@@ -21,9 +21,9 @@ from stembridge.separators import load_separator
 from stembridge.training.library import build_library
 from stembridge.training.mixer import Mixer, Recipe, to_level
 from stembridge.training.prepare import prepare
+from stembridge.training.prompted import Prompted
 from stembridge.training.sound_figures import Case, by_example, by_library, by_name, improvements
 from stembridge.training.sounds import SoundMixer, clip_is_held_out, is_held_out, make_groups
-from stembridge.training.trainer import Prompted
 
 CLASS_OF = {"singing": "vocals", "sfx": "env"}
 
@@ -33,7 +33,7 @@ def shipped_model(weights: Path | None) -> Prompted:
     unet = load_separator("unet", weights=weights)
     names = list(unet.sounds.names)
     rows = [*unet.layout.rows, *(unet.sounds.names[name] for name in names)]
-    encoder = unet.sounds._encoder
+    encoder = unet.sounds.encoder
     prompts = torch.from_numpy(np.stack(rows))
     return Prompted(unet.prompted_module, prompts, ("drums", "bass", "other", *names), encoder)
 

@@ -20,7 +20,8 @@ from stembridge.training.memory import keep_freed_memory
 from stembridge.training.mixer import Mixer, Recipe
 from stembridge.training.network import published_pair, start_model
 from stembridge.training.prepare import prepare
-from stembridge.training.trainer import Settings, Trainer
+from stembridge.training.settings import Settings
+from stembridge.training.trainer import Trainer
 
 
 def main() -> None:

@@ -30,10 +30,43 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--export-only", action="store_true", help="write the checkpoint's weights")
     parser.add_argument("--cache", metavar="FOLDER", help="prepared audio (default: OUT.cache)")
     parser.add_argument("--start", metavar="FILE", help="weights to start from (default: shipped)")
+    parser.add_argument(
+        "--start-sounds",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="start from this sounds file's network, names and example encoder (without FILE: "
+        "the shipped one)",
+    )
+    parser.add_argument(
+        "--blend",
+        action="append",
+        type=_share,
+        default=[],
+        metavar="FILE=SHARE",
+        help="average the stems' weights with this file or .ckpt before export; may be repeated",
+    )
     parser.add_argument("--validate", metavar="FOLDER", help="songs as stems, never trained on")
     parser.add_argument("--steps", type=positive_int, default=4000, help="default: 4000")
     parser.add_argument("--minutes", type=positive_float, metavar="N", help="stop after so long")
-    parser.add_argument("--batch", type=positive_int, default=4, help="bands a step (default: 4)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=4,
+        metavar="N",
+        help="bands a step (default: 4, 0: none, the stems stay as they are)",
+    )
+    parser.add_argument(
+        "--material",
+        type=_part,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the material to produce: 0.3 takes a third of the time and disk "
+        "(default: 1)",
+    )
+    parser.add_argument(
+        "--passes", type=positive_int, default=2, help="cuts of every song to render (default: 2)"
+    )
     parser.add_argument(
         "--sounds",
         type=int,
@@ -53,13 +86,32 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--plot", metavar="PNG", help="draw the log at the end")
 
 
+def _share(text: str) -> tuple[str, float]:
+    path, mark, number = text.rpartition("=")
+    try:
+        share = float(number) if mark else 0.0
+    except ValueError:
+        share = 0.0
+    if not path or not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FILE=SHARE with 0 < SHARE < 1")
+    return path, share
+
+
+def _part(text: str) -> float:
+    value = positive_float(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError("must be at most 1")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ..errors import NotAvailableError
+    from ..errors import NotAvailableError, StembridgeError
     from .common import console_err
 
     try:
+        from ..training.blend import Share
         from ..training.command import Job, export_checkpoint, train
     except ImportError as error:
         raise NotAvailableError(
@@ -69,14 +121,20 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from ..training.trainer import Settings
+    from ..training.network import SOUNDS_FILE, package_weights
+    from ..training.settings import Settings
 
     if args.device != "cpu" and not torch.cuda.is_available():
         raise NotAvailableError(f"There is no device {args.device!r} here. Use --device cpu.")
+    if args.batch < 0 or args.sounds < 0 or args.batch + args.sounds == 0:
+        raise StembridgeError("A step needs bands or sounds: give --batch or --sounds above 0.")
     if args.threads:
         torch.set_num_threads(args.threads)
     console = console_err()
     out = Path(args.out)
+    sounds = args.start_sounds
+    if sounds == "":
+        sounds = package_weights() / SOUNDS_FILE
     job = Job(
         data=Path(args.data),
         out=out,
@@ -95,6 +153,10 @@ def run(args: argparse.Namespace) -> int:
         ),
         resume=args.resume,
         start=Path(args.start) if args.start else None,
+        start_sounds=Path(sounds) if sounds else None,
+        blends=tuple(Share(Path(path), share) for path, share in args.blend),
+        passes=args.passes,
+        share=args.material,
         songs=Path(args.validate) if args.validate else None,
         device=args.device,
         minutes=args.minutes,
@@ -110,5 +172,6 @@ def run(args: argparse.Namespace) -> int:
         from ..training.plotting import plot_log
 
         plot_log(job.log, Path(args.plot))
-    console.print(f"wrote {job.out}")
+    written = [path for path in (job.out, job.sounds) if path.exists()]
+    console.print("wrote " + ", ".join(map(str, written)))
     return 0

@@ -104,7 +104,7 @@ class SoundLibrary:
         self.names = dict(names)
         self.labels = dict(labels)
         self.tensors = dict(tensors)
-        self._encoder = encoder
+        self.encoder = encoder
         self._known = {words(name): name for name in [*self.labels, *self.names]}
 
     @classmethod
@@ -174,7 +174,7 @@ class SoundLibrary:
     @property
     def takes_examples(self) -> bool:
         """Whether the file carries an example encoder."""
-        return self._encoder is not None
+        return self.encoder is not None
 
     @torch.no_grad()
     def encode(self, clips: Sequence[Clip]) -> np.ndarray:
@@ -185,7 +185,7 @@ class SoundLibrary:
         Raises:
             PromptError: no clips, silence throughout, or no encoder in the weights.
         """
-        if self._encoder is None:
+        if self.encoder is None:
             raise PromptError(
                 "These weights take names, not audio examples. Use one of the names, or tune "
                 "a prompt from the clips."
@@ -202,7 +202,7 @@ class SoundLibrary:
         return clip.audio.size > 0 and float(np.abs(clip.audio).max()) > _SILENCE
 
     def _pieces(self, clip: Clip) -> list[torch.Tensor]:
-        assert self._encoder is not None
+        assert self.encoder is not None
         mono = np.nan_to_num(np.atleast_2d(clip.audio).mean(axis=0).astype(np.float32))
         if float(np.abs(mono).max()) <= _SILENCE:  # sides in opposite phase
             mono = np.atleast_2d(clip.audio)[0].astype(np.float32)
@@ -216,7 +216,7 @@ class SoundLibrary:
         pieces = padded.reshape(count, size)
         loud = np.sqrt(np.mean(pieces**2, axis=1))
         kept = pieces[loud > max(_SILENCE, 0.03 * float(loud.max()))]
-        return list(self._encoder(torch.from_numpy(kept)))
+        return list(self.encoder(torch.from_numpy(kept)))
 
     def _entry(self, name: str) -> tuple[str, np.ndarray]:
         return name, self.labels[name] if name in self.labels else self.names[name]

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from ..errors import CheckpointError
+from ..separators.layers.unet import UNet
+from .blend import Share, blend, on_encoder_of, read_model
+from .checkpoint import read_checkpoint
 from .export import export_network, export_sounds, summarise_log
-from .library import build_library
+from .library import build_library, rows_of_names
 from .memory import keep_freed_memory
 from .mixer import STEMS, Mixer, Recipe
-from .network import published_pair, start_model
+from .network import PROMPTED_FILE, package_weights, published_pair, start_model
+from .pack import Pack
 from .prepare import prepare
+from .prompted import Prompted
+from .settings import Settings, settings_from
 from .sound_figures import by_example, by_name, improvements, make_cases, summary
 from .sounds import NAMES, SoundMixer, make_groups
-from .trainer import Prompted, Settings, Trainer, read_checkpoint, run, settings_from
+from .trainer import Trainer, run
 from .validation import evaluate, hierarchical, read_song
 
 
@@ -37,6 +41,10 @@ class Job:
     settings: Settings
     resume: bool = False
     start: Path | None = None
+    start_sounds: Path | None = None
+    blends: tuple[Share, ...] = ()
+    passes: int = 2
+    share: float = 1.0
     songs: Path | None = None
     device: str = "cpu"
     minutes: float | None = None
@@ -82,16 +90,24 @@ def train(job: Job, tell: Callable[[str], None]) -> dict[str, float]:
         )
     job.out.parent.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
-    pack, shelves = prepare(job.data, job.cache, settings.seed, tell=tell)
+    pack, shelves = prepare(
+        job.data, job.cache, settings.seed, passes=job.passes, share=job.share, tell=tell
+    )
     mixer = Mixer(shelves, Recipe())
-    model = start_model(job.start)
+    model = start_model(job.start, job.start_sounds)
+    known = model.names
     sounds = None
     if settings.sound_batch:
         groups = make_groups(pack, shelves, held_out=False)
         sounds = SoundMixer(pack, shelves, groups, mixer)
         model = model.extended(NAMES, settings.seed)
+        if job.start_sounds is not None and not job.resume:
+            missing = [name for name in model.names if name not in known]
+            rows = rows_of_names(model, sounds, missing, settings.seed)
+            for name, row in rows.items():
+                model.tok.data[model.names.index(name)] = row
     pair = published_pair()
-    trainer = Trainer(model, pair, mixer, settings, job.device, sounds)
+    trainer = Trainer(model, pair, mixer, settings, job.device, sounds, job.command)
     if job.resume:
         trainer.resume(job.checkpoint)
         tell(f"resumed at step {trainer.at_step}")
@@ -105,7 +121,7 @@ def train(job: Job, tell: Callable[[str], None]) -> dict[str, float]:
         for network in (pair.vocals, pair.accompaniment):
             network.to("cpu")
         line: dict = {}
-        if songs:
+        if songs and settings.batch:
             table = evaluate(
                 songs, hierarchical(pair, averaged.network, averaged.tok[: len(STEMS)])
             )
@@ -140,17 +156,33 @@ def train(job: Job, tell: Callable[[str], None]) -> dict[str, float]:
     return last
 
 
-def write_results(job: Job, model: Prompted, pack) -> None:
-    """Export the averaged weights, and the sounds where the model has an encoder."""
+def write_results(job: Job, model: Prompted, pack: Pack, command: str | None = None) -> None:
+    """Export the averaged weights: the stems where they were trained, and the sounds.
+
+    Sounds that do not share the network of the stems they stand beside (the stems were
+    averaged with other weights, or not trained at all) are kept as a difference to it.
+    """
     log = summarise_log(job.log) if job.log.exists() else "{}"
-    export_network(model, job.out, command=job.command, log=log, clips=pack.clips)
+    command = command or job.command
+    base: UNet | None = None
+    if job.settings.batch:
+        stems = blend(model, job.blends, job.start) if job.blends else model
+        export_network(stems, job.out, command=command, log=log, clips=pack.clips)
+    if job.blends or not job.settings.batch:
+        beside = job.out if job.settings.batch else job.start or package_weights() / PROMPTED_FILE
+        base = start_model(beside).network
     if model.encoder is not None:
+        library = build_library(model.encoder, pack)
+        if base is not None:
+            network = on_encoder_of(base, model.network)
+            model = Prompted(network, model.tok, model.names, model.encoder)
         export_sounds(
             model,
             job.sounds,
+            base=base,
             names=[name for name in model.names[len(STEMS) :] if name in job.names],
-            library=build_library(model.encoder, pack),
-            command=job.command,
+            library=library,
+            command=command,
             log=log,
             clips=pack.clips,
         )
@@ -173,15 +205,7 @@ def export_checkpoint(job: Job) -> None:
         CheckpointError: a missing or foreign checkpoint.
     """
     content = read_checkpoint(job.checkpoint)
-    model = start_model(job.start)
-    names = tuple(content["names"])
-    if len(names) > len(STEMS):
-        model = model.extended(names[len(STEMS) :], 0)
-    try:
-        with torch.no_grad():
-            model.load_state_dict(content["average"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{job.checkpoint} does not fit this network.") from error
-    from .pack import Pack
-
-    write_results(job, model.eval().requires_grad_(False), Pack(job.data, job.cache))
+    model = read_model(job.checkpoint, job.start)
+    job = replace(job, settings=settings_from(content["settings"]))
+    trained = content.get("command") or "stembridge train"
+    write_results(job, model, Pack(job.data, job.cache), f"{trained}; {job.command}")

@@ -20,7 +20,7 @@ from ..separators.layers.unet_delta import make_delta
 from ..separators.layers.unet_weights import quantize, write_weights
 from .mixer import STEMS
 from .pack import Clip
-from .trainer import Prompted
+from .prompted import Prompted
 
 DELTA_RANK = 64
 ORIGIN = (

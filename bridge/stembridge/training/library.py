@@ -9,13 +9,16 @@ averaged; each clip weighs the same.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from ..separators.layers.example_encoder import ExampleEncoder, average
 from .pack import SAMPLE_RATE, Clip, Pack
-from .sounds import clip_is_held_out
+from .prompted import Prompted
+from .sampler import piece_of_name
+from .sounds import MUSIC_KINDS, SoundMixer, clip_is_held_out
 
 _PIECE = 131072
 MOST_CLIPS = 48
@@ -46,8 +49,6 @@ def label_of(clip: Clip) -> str | None:
     if clip.kind == "env":
         return re.sub(r"[-_]+", " ", clip.label.removeprefix("env-")).strip() or None
     if clip.kind == "drum-oneshot":
-        from .material import piece_of_name
-
         piece = piece_of_name(clip.name, clip.source)
         names = {"kick": "kick drum", "snare": "snare drum", "tom": "tom", "closed": "hi hat"}
         names |= {"open": "hi hat", "crash": "crash cymbal", "ride": "ride cymbal"}
@@ -100,3 +101,34 @@ def build_library(
     return {
         label: average(vectors).numpy() for label, vectors in sorted(by_label.items()) if vectors
     }
+
+
+def rows_of_names(
+    model: Prompted, sounds: SoundMixer, names: Sequence[str], seed: int, count: int = 24
+) -> dict[str, torch.Tensor]:
+    """A first vector for named prompts: the mean of encoded clips of their class.
+
+    Names of which there are no recordings are left out.
+    """
+    encoder = model.encoder
+    assert encoder is not None
+    rows: dict[str, torch.Tensor] = {}
+    for number, name in enumerate(names):
+        groups = [
+            group
+            for kind, each in sounds.by_kind.items()
+            for group in each
+            if group.name == name or (name == "music" and kind in MUSIC_KINDS)
+        ]
+        rng = np.random.default_rng([seed, 300 + number])
+        vectors = []
+        for _ in range(count if groups else 0):
+            group = groups[int(rng.integers(len(groups)))]
+            recording = group.recordings[int(rng.integers(len(group.recordings)))]
+            clip = sounds.crop(recording, _PIECE, rng).mean(axis=0)
+            vector = encode_clip(encoder, clip)
+            if vector is not None:
+                vectors.append(vector)
+        if vectors:
+            rows[name] = average(vectors)
+    return rows

@@ -20,8 +20,9 @@ from . import sampler
 from .effects import produce
 from .pack import SAMPLE_RATE, Clip, Pack
 from .songs import PLAYED_SECONDS, SLOT_SECONDS, Note
+from .synthesis import MAKERS
 
-Way = Literal["font", "sampler", "riff", "clip", "collage", "groove"]
+Way = Literal["font", "sampler", "riff", "clip", "collage", "groove", "synthetic"]
 SHELVES = ("drums", "bass", "guitar", "keys", "strings", "winds", "synth", "vocals")
 SAMPLER_SHARE = {"drums": 0.6, "bass": 0.6, "guitar": 0.55, "keys": 0.35, "strings": 0.3}
 _KINDS = {
@@ -35,6 +36,9 @@ _KINDS = {
     "vocals": ("vocals-singing", "speech"),
 }
 _LOOP_SECONDS = 6.0
+SYNTHETIC_ROWS = 120
+"""Most rows of electronic instruments made for each of drums, bass and synth; half as many
+as there are of recorded ones where that is fewer."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ def generator(seed: int, key: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(key.encode())])
 
 
+def is_kept(key: str, share: float) -> bool:
+    """Whether `key` belongs to the share of the material that is produced."""
+    return zlib.crc32(b"share " + key.encode()) % 1000 < 1000 * share
+
+
 class Material:
     """Everything the jobs need: the pack, rendered songs, banks and kits.
 
@@ -63,6 +72,7 @@ class Material:
         songs: folder of rendered parts, `<pass>-<part>.raw`.
         notes: per pass, per slot, the notes of each part.
         grooves: drum performances, each a list of notes.
+        share: how much of what does not belong to songs to make, 0 to 1.
     """
 
     def __init__(
@@ -72,14 +82,10 @@ class Material:
         notes: Sequence[Sequence[dict[str, list[Note]]]],
         grooves: Sequence[Sequence[Note]],
         seed: int,
+        share: float = 1.0,
     ) -> None:
-        self.pack, self.songs, self.notes, self.grooves, self.seed = (
-            pack,
-            songs,
-            notes,
-            grooves,
-            seed,
-        )
+        self.pack, self.songs, self.notes, self.grooves = pack, songs, notes, grooves
+        self.seed, self.share = seed, share
         self._banks: dict[str, list[sampler.Bank]] = {}
         self._kits: list[sampler.Kit] | None = None
 
@@ -103,7 +109,7 @@ class Material:
         if self._kits is None:
             raw: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
             for clip in self.pack.of("drum-oneshot"):
-                piece = piece_of_name(clip.name, clip.source)
+                piece = sampler.piece_of_name(clip.name, clip.source)
                 raw[clip.source][piece].append(self.pack.audio(clip))
             kits = [
                 {piece: sampler.order_hits(hits) for piece, hits in pieces.items()}
@@ -141,7 +147,11 @@ class Material:
                     for take in range(8):
                         jobs.append(Job(part, "riff", f"riff/{part}/{bank.name}/{take}", 30.0))
             jobs.extend(self._clip_jobs(part))
-        return jobs
+        for part in MAKERS:
+            recorded = sum(job.part == part for job in jobs)
+            for number in range(min(SYNTHETIC_ROWS, recorded // 2)):
+                jobs.append(Job(part, "synthetic", f"synthetic/{part}/{number}", 30.0))
+        return [job for job in jobs if job.song or is_kept(job.key, self.share)]
 
     def _can_play(self, part: str) -> bool:
         return bool(self.kits()) if part == "drums" else bool(self.banks(part))
@@ -181,6 +191,8 @@ class Material:
             dry = self.pack.audio(job.clips[0])[None]
         elif job.way == "collage":
             dry = self._collage(job, samples, rng)[None]
+        elif job.way == "synthetic":
+            dry = MAKERS[job.part](job.seconds, rng)[None]
         elif job.part == "drums":
             kits = self.kits()
             kit = kits[0] if rng.random() < 0.5 else kits[int(rng.integers(len(kits)))]
@@ -261,40 +273,3 @@ def riff(part: str, seconds: float, rng: np.random.Generator) -> list[Note]:
         notes += [Note(at, length * rng.uniform(0.6, 1.1), p, velocity) for p in pitches]
         at += length
     return notes
-
-
-def piece_of_name(name: str, source: str) -> str:
-    """The drum piece that a one-shot's file name tells, "perc" when it tells none."""
-    stem = name.lower().rsplit(".", 1)[0]
-    if "gogodze" in source:
-        head = stem.split("_")[0]
-        return {
-            "ks": "kick",
-            "sc": "snare",
-            "ss": "snare",
-            "se": "rim",
-            "th": "tom",
-            "tm": "tom",
-            "tl": "tom",
-            "hc": "closed",
-            "ht": "closed",
-            "hf": "closed",
-            "hh": "open",
-            "hl": "open",
-            "ho": "open",
-        }.get(head, "perc")
-    if "snarerest" in stem:
-        return "perc"
-    for words, piece in (
-        (("kdrum", "kick", "bd_"), "kick"),
-        (("snare", "sn_"), "snare"),
-        (("rim", "stick"), "rim"),
-        (("hihatclosed", "hihat-closed", "hat_", "hihat-metal", "cymbal_closed"), "closed"),
-        (("hihatopen", "hihat-open", "cymbal_open"), "open"),
-        (("crash", "china", "splash", "cymbal_hard"), "crash"),
-        (("ride",), "ride"),
-        (("tom",), "tom"),
-    ):
-        if any(word in stem for word in words) and "kicking" not in stem and "kickst" not in stem:
-            return piece
-    return "perc"

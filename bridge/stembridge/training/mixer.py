@@ -40,6 +40,8 @@ class Recipe:
     )
     level_spread_db: float = 4.0
     limited_share: float = 0.5
+    pumped_share: float = 0.12
+    """Share of mixtures whose bass and layers are ducked by the drums, as dance music's are."""
     seconds: float = 131072 / SAMPLE_RATE
 
     @property
@@ -49,10 +51,24 @@ class Recipe:
 
 
 _WAYS = {
-    "drums": {"groove": 0.35, "clip": 0.38, "sampler": 0.1, "font": 0.07, "collage": 0.1},
-    "bass": {"riff": 0.25, "sampler": 0.3, "font": 0.25, "clip": 0.12, "collage": 0.08},
+    "drums": {
+        "groove": 0.3,
+        "clip": 0.33,
+        "synthetic": 0.15,
+        "sampler": 0.08,
+        "font": 0.06,
+        "collage": 0.08,
+    },
+    "bass": {
+        "riff": 0.2,
+        "sampler": 0.24,
+        "font": 0.18,
+        "synthetic": 0.25,
+        "clip": 0.09,
+        "collage": 0.04,
+    },
     "guitar": {"sampler": 0.4, "font": 0.3, "riff": 0.2, "collage": 0.1},
-    "synth": {"clip": 0.55, "font": 0.35, "collage": 0.1},
+    "synth": {"clip": 0.42, "font": 0.25, "synthetic": 0.25, "collage": 0.08},
     "keys": {"font": 0.45, "riff": 0.25, "sampler": 0.25, "collage": 0.05},
     "strings": {"font": 0.5, "riff": 0.2, "sampler": 0.25, "collage": 0.05},
     "winds": {"font": 0.5, "riff": 0.35, "collage": 0.15},
@@ -82,6 +98,34 @@ def limiter_gain(mixture: np.ndarray, threshold: float, window: int = 264) -> np
     gain = np.minimum(1.0, threshold / np.maximum(held, 1e-6))
     at = np.arange(mixture.shape[1])
     return np.interp(at, np.arange(count) * step + step / 2, gain).astype(np.float32)
+
+
+def stem_targets(sources: dict[str, np.ndarray], samples: int) -> np.ndarray:
+    """Drums, bass, other and vocals of an example: float32 `(4, 2, samples)`."""
+    out = np.zeros((4, 2, samples), dtype=np.float32)
+    for name, audio in sources.items():
+        index = 2 if name in OTHER_PARTS else (*STEMS, "vocals").index(name)
+        out[index] += audio
+    return out
+
+
+def duck_gain(drums: np.ndarray, depth: float, release_seconds: float) -> np.ndarray:
+    """The gain `(samples,)` of a compressor keyed by drums: down by `depth` (0 to 1) at
+    their loudest, back within about `release_seconds`."""
+    step = SAMPLE_RATE // 200
+    count = drums.shape[1] // step + 1
+    level = np.zeros(count * step, dtype=np.float32)
+    level[: drums.shape[1]] = np.abs(drums).max(axis=0)
+    peaks = level.reshape(count, step).max(axis=1)
+    peaks = peaks / max(float(peaks.max()), 1e-6)
+    fall = float(np.exp(-step / SAMPLE_RATE / release_seconds))
+    held = 0.0
+    for index, peak in enumerate(peaks):
+        held = max(float(peak) ** 2, held * fall)
+        peaks[index] = held
+    at = np.arange(drums.shape[1])
+    gain = 1 - depth * np.interp(at, np.arange(count) * step, peaks)
+    return gain.astype(np.float32)
 
 
 class Mixer:
@@ -134,6 +178,10 @@ class Mixer:
         for name in sources:
             if rng.random() < 0.5:
                 sources[name] = sources[name][::-1]
+        if "drums" in sources and rng.random() < recipe.pumped_share:
+            curve = duck_gain(sources["drums"], rng.uniform(0.3, 0.9), rng.uniform(0.05, 0.25))
+            for name in sources.keys() - {"drums", "vocals"}:
+                sources[name] = sources[name] * curve
         return self._finish(sources, rng)
 
     def _song(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -14,13 +14,16 @@ import torch
 
 from ..errors import CheckpointError
 from ..separators.layers.unet import UNet
+from ..separators.layers.unet_delta import apply_delta
 from ..separators.layers.unet_weights import build_unet, read_weights
+from ..separators.sound_library import SoundLibrary
 from .mixer import STEMS
-from .trainer import Prompted
+from .prompted import Prompted
 from .validation import PublishedPair
 
 PAIR_FILE = "unet-vocals-instrumental.safetensors"
 PROMPTED_FILE = "unet-drums-bass-other.safetensors"
+SOUNDS_FILE = "unet-sounds.safetensors"
 
 
 def package_weights() -> Path:
@@ -38,8 +41,13 @@ def published_pair(folder: Path | None = None) -> PublishedPair:
     return PublishedPair(*halves)
 
 
-def start_model(path: Path | None = None) -> Prompted:
+def start_model(path: Path | None = None, sounds: Path | None = None) -> Prompted:
     """The conditioned network to train further, its encoder free of the prompt.
+
+    Args:
+        path: a file of the stems (default: the shipped one).
+        sounds: a file of sounds that belongs to it. With it the network of the sounds is
+            the start, and its names and its example encoder follow the stems.
 
     Raises:
         CheckpointError: no prompt rows for the stems, or a broken file.
@@ -51,7 +59,14 @@ def start_model(path: Path | None = None) -> Prompted:
         raise CheckpointError(f"{path.name} has no prompt rows for {', '.join(STEMS)}.")
     prompts = torch.from_numpy(rows[: len(STEMS)].copy())
     network = build_unet(stored)
-    return Prompted(share_encoder(network, prompts), prompts, STEMS)
+    if sounds is None:
+        return Prompted(share_encoder(network, prompts), prompts, STEMS)
+    library = SoundLibrary.read(sounds)
+    network = apply_delta(network, library.tensors)
+    rows = [torch.from_numpy(row)[None] for row in library.names.values()]
+    names = (*STEMS, *library.names)
+    encoder = library.encoder
+    return Prompted(network, torch.cat([prompts, *rows]), names, encoder)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AudioError
-from .material import SHELVES, Material
+from .material import SHELVES, Material, is_kept
 from .pack import Pack
 from .shelves import Shelf, build_shelf
 from .songs import PARTS, Note, cut_slot, find_fonts, has_band, read_events, render, write_part
@@ -27,13 +27,21 @@ Tell = Callable[[str], None]
 
 
 def prepare(
-    data: Path, cache: Path, seed: int, *, passes: int = 2, tell: Tell = lambda _: None
+    data: Path,
+    cache: Path,
+    seed: int,
+    *,
+    passes: int = 2,
+    share: float = 1.0,
+    tell: Tell = lambda _: None,
 ) -> tuple[Pack, dict[str, Shelf]]:
     """Make what the cache lacks and open it.
 
     Args:
         data: the folder of recordings, with `index.csv` and perhaps `midi.tar.gz`.
-        passes: how often every song is cut anew, each time in the next sound font.
+        passes: how often every song is cut anew, each part in the next sound font.
+        share: how much of the material to produce, 0 to 1: whole songs, performances and
+            rows are left out by their names. Time and disk follow it.
 
     Raises:
         AudioError: a broken index, chunk or archive; no vocals, drums or bass at all.
@@ -44,7 +52,7 @@ def prepare(
         tell(f"decoding {done}/{total}")
     folder = cache / "shelves"
     if not all((folder / f"{part}.json").exists() for part in SHELVES):
-        material = _material(pack, cache, seed, passes, tell)
+        material = _material(pack, cache, seed, passes, share, tell)
         for part in SHELVES:
             tell(f"producing {part}")
             build_shelf(material, part, folder)
@@ -58,15 +66,17 @@ def prepare(
     return pack, shelves
 
 
-def _material(pack: Pack, cache: Path, seed: int, passes: int, tell: Tell) -> Material:
+def _material(
+    pack: Pack, cache: Path, seed: int, passes: int, share: float, tell: Tell
+) -> Material:
     """The pack, its rendered songs and drum performances, ready to be produced."""
     songs_folder = cache / "songs"
     songs_folder.mkdir(parents=True, exist_ok=True)
     midi = unpack_midi(pack.folder, cache)
     notes = []
     if midi is not None:
-        notes = [render_pass(midi, songs_folder, n, seed, tell) for n in range(passes)]
-    return Material(pack, songs_folder, notes, read_grooves(midi, seed), seed)
+        notes = [render_pass(midi, songs_folder, n, seed, tell, share=share) for n in range(passes)]
+    return Material(pack, songs_folder, notes, read_grooves(midi, seed), seed, share)
 
 
 def unpack_midi(data: Path, cache: Path) -> Path | None:
@@ -87,7 +97,7 @@ def unpack_midi(data: Path, cache: Path) -> Path | None:
 
 
 def render_pass(
-    midi: Path, folder: Path, number: int, seed: int, tell: Tell
+    midi: Path, folder: Path, number: int, seed: int, tell: Tell, *, share: float = 1.0
 ) -> list[dict[str, list[Note]]]:
     """Cut every band once and render its parts; returns the notes of every slot."""
     table = folder / f"{number}.json"
@@ -97,7 +107,7 @@ def render_pass(
     rng = np.random.default_rng([seed, 100 + number])
     slots = []
     for path in sorted(midi.rglob("*.mid")):
-        if "groove" in path.parts:
+        if "groove" in path.parts or not is_kept(f"{number}/{path.stem}", share):
             continue
         events = read_events(path)
         if events and has_band(events):
@@ -112,13 +122,13 @@ def render_pass(
             "Training renders MIDI with General MIDI sound fonts, and none is installed. "
             "Install fluid-soundfont-gm and musescore-general-soundfont."
         )
-    for part in PARTS:
+    for at, part in enumerate(PARTS):
         raw = folder / f"{number}-{part}.raw"
         if not raw.exists():
             tell(f"rendering {part}, pass {number + 1}")
             score = folder / f"{number}-{part}.mid"
             write_part(slots, part, score)
-            render(score, fonts[number % len(fonts)], raw)
+            render(score, fonts[(number + at) % len(fonts)], raw)
     notes = [slot.notes for slot in slots]
     plain = [{p: [dataclasses.astuple(n) for n in ns] for p, ns in s.items()} for s in notes]
     table.write_text(json.dumps(plain))

@@ -243,3 +243,40 @@ def play_drums(
         out[0, start : start + count] += voice * gain * np.cos(angle) * 1.414
         out[1, start : start + count] += voice * gain * np.sin(angle) * 1.414
     return out
+
+
+def piece_of_name(name: str, source: str) -> str:
+    """The drum piece that a one-shot's file name tells, "perc" when it tells none."""
+    stem = name.lower().rsplit(".", 1)[0]
+    if "gogodze" in source:
+        head = stem.split("_")[0]
+        return {
+            "ks": "kick",
+            "sc": "snare",
+            "ss": "snare",
+            "se": "rim",
+            "th": "tom",
+            "tm": "tom",
+            "tl": "tom",
+            "hc": "closed",
+            "ht": "closed",
+            "hf": "closed",
+            "hh": "open",
+            "hl": "open",
+            "ho": "open",
+        }.get(head, "perc")
+    if "snarerest" in stem:
+        return "perc"
+    for words, piece in (
+        (("kdrum", "kick", "bd_"), "kick"),
+        (("snare", "sn_"), "snare"),
+        (("rim", "stick"), "rim"),
+        (("hihatclosed", "hihat-closed", "hat_", "hihat-metal", "cymbal_closed"), "closed"),
+        (("hihatopen", "hihat-open", "cymbal_open"), "open"),
+        (("crash", "china", "splash", "cymbal_hard"), "crash"),
+        (("ride",), "ride"),
+        (("tom",), "tom"),
+    ):
+        if any(word in stem for word in words) and "kicking" not in stem and "kickst" not in stem:
+            return piece
+    return "perc"

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from .losses import spectrum
 from .mixer import to_level
+from .prompted import Prompted
 from .sounds import Group, SoundMixer
-from .trainer import Prompted
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .shelves import Row, Shelf
 NAMES = ("guitar", "keys", "strings", "winds", "synth", "speech", "singing", "sfx", "music")
 """Named prompts beyond the stems, in the order of their rows after drums, bass and other."""
 _KIND_NAME = {"env": "sfx", "speech": "speech", "vocals": "singing", "vocals-singing": "singing"}
-_MUSIC = (*OTHER_PARTS, "drums", "bass")
+MUSIC_KINDS = (*OTHER_PARTS, "drums", "bass")
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,10 @@ class SoundMixer:
             names.append(group.name)
         if names[0] == names[1]:
             names = [None, None]  # two of a class: only the examples tell them apart
-        elif (picks[0].kind in _MUSIC) != (picks[1].kind in _MUSIC) and rng.random() < 0.5:
-            names = ["music" if g.kind in _MUSIC else g.name for g in picks]
+        elif (picks[0].kind in MUSIC_KINDS) != (
+            picks[1].kind in MUSIC_KINDS
+        ) and rng.random() < 0.5:
+            names = ["music" if g.kind in MUSIC_KINDS else g.name for g in picks]
         return np.stack(sources), np.stack(queries), names
 
     def band_instrument(
@@ -195,3 +197,39 @@ class SoundMixer:
         if second:  # the vocals are asked for, and the mixture is still the whole band
             return np.stack([*wanted, rest - sources["vocals"]]), queries, [name, second]
         return whole, queries, [name, None]
+
+    def batch(
+        self,
+        generators: Sequence[np.random.Generator],
+        names: Sequence[str],
+        band_share: float,
+        name_share: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """A training batch, one example per generator.
+
+        Args:
+            names: of the prompts' rows.
+            band_share: how often one instrument of a band is wanted, else one of two sounds.
+            name_share: how often a sound that has a name is asked for by it.
+
+        Returns:
+            Sources `(batch, 3, 2, samples)`, the first two wanted; query clips `(batch, 2,
+            samples)`; the row that asks for each in their place, or -1; and 1 or 0 for each,
+            whether its error counts.
+        """
+        count, samples = len(generators), self.band.recipe.samples
+        audio = np.zeros((count, 3, 2, samples), dtype=np.float32)
+        clips = np.zeros((count, 2, samples), dtype=np.float32)
+        rows = np.full((count, 2), -1)
+        weight = np.ones((count, 2), dtype=np.float32)
+        for index, rng in enumerate(generators):
+            if rng.random() < band_share:
+                sources, queries, called = self.band_instrument(rng)
+                weight[index, 1] = called[1] is not None
+            else:
+                sources, queries, called = self.pair(rng, samples)
+            audio[index, : len(sources)], clips[index] = sources, queries
+            for which, name in enumerate(called):
+                if name is not None and rng.random() < name_share:
+                    rows[index, which] = names.index(name)
+        return audio, clips, rows, weight

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,92 +24,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from ..separators.layers.example_encoder import ExampleEncoder, to_length
+from ..separators.layers.example_encoder import ExampleEncoder
 from ..separators.layers.unet import UNet
+from .checkpoint import read_checkpoint, write_checkpoint
 from .losses import ratio_masks, spectrum, stem_loss
-from .mixer import OTHER_PARTS, STEMS, Mixer
+from .mixer import STEMS, Mixer, stem_targets
+from .prompted import Prompted
+from .settings import Settings
 from .sounds import SoundMixer
 from .validation import PublishedPair, estimate_all
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides the outcome of a run, besides the data and the first weights."""
-
-    seed: int = 1
-    steps: int = 2000
-    batch: int = 4
-    accumulate: int = 2
-    rate: float = 3e-4
-    prompt_rate_factor: float = 4.0
-    warmup_steps: int = 50
-    final_rate_share: float = 0.05
-    average_decay: float = 0.995
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    freeze_encoder: bool = False
-    phase_aware: bool = True
-    raw_weight: float = 0.1
-    bfloat16: bool = False
-    sound_batch: int = 0
-    """Pairs of sounds per step beside the bands; 0 trains the stems alone."""
-    band_share: float = 0.35
-    """Share of those in which one instrument of a band is wanted."""
-    name_share: float = 0.5
-    """How often a sound that has a name is asked for by it instead of by a clip."""
-    contrast_weight: float = 0.05
-
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to `final_rate_share` of the rate."""
-        if step < self.warmup_steps:
-            return self.rate * (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        low = self.final_rate_share
-        return self.rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
-
-
-class Prompted(nn.Module):
-    """The conditioned network, the prompt vectors of its names, and the example encoder.
-
-    The first rows of `tok` are `STEMS`; further names may follow.
-    """
-
-    def __init__(
-        self,
-        network: UNet,
-        prompts: Tensor,
-        names: tuple[str, ...],
-        encoder: ExampleEncoder | None = None,
-    ) -> None:
-        super().__init__()
-        if len(names) != prompts.shape[0] or names[: len(STEMS)] != STEMS:
-            raise ValueError("one name per row of the prompts, the stems first")
-        self.network = network
-        self.tok = nn.Parameter(prompts.clone())
-        self.names = names
-        self.encoder = encoder
-
-    def extended(self, names: tuple[str, ...], seed: int) -> Prompted:
-        """The same network with further names (rows drawn at random) and an encoder."""
-        generator = torch.Generator().manual_seed(seed)
-        size = self.tok.shape[1]
-        rows = torch.randn(len(names), size, generator=generator)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            encoder = self.encoder or ExampleEncoder(size)
-        prompts = torch.cat([self.tok.detach().cpu(), to_length(rows)])
-        return Prompted(self.network, prompts, (*self.names, *names), encoder)
-
-
-def stem_targets(sources: dict[str, np.ndarray], samples: int) -> np.ndarray:
-    """Drums, bass, other and vocals of an example: float32 `(4, 2, samples)`."""
-    out = np.zeros((4, 2, samples), dtype=np.float32)
-    for name, audio in sources.items():
-        index = 2 if name in OTHER_PARTS else (*STEMS, "vocals").index(name)
-        out[index] += audio
-    return out
 
 
 class Trainer:
@@ -121,6 +43,7 @@ class Trainer:
         pair: the frozen published networks that take the vocals out.
         mixer: where examples come from.
         device: "cpu" or "cuda"; everything else is the same.
+        command: what started the run, kept in the checkpoints for the files' metadata.
     """
 
     def __init__(
@@ -131,11 +54,14 @@ class Trainer:
         settings: Settings,
         device: str = "cpu",
         sounds: SoundMixer | None = None,
+        command: str = "",
     ) -> None:
+        if settings.batch + settings.sound_batch == 0:
+            raise ValueError("a step needs bands (batch) or sounds (sound_batch)")
         if settings.sound_batch and (sounds is None or model.encoder is None):
             raise ValueError("sound_batch needs a SoundMixer and a model with an encoder")
         self.model, self.pair, self.mixer = model.to(device), pair, mixer
-        self.sounds = sounds
+        self.sounds, self.command = sounds, command
         self.settings, self.device = settings, device
         for network in (pair.vocals, pair.accompaniment, model.network):
             # measured a quarter faster than the default layout on the CPU
@@ -201,23 +127,15 @@ class Trainer:
     def sound_loss(self, step: int) -> tuple[Tensor, Tensor]:
         """Loss of a batch of sounds, each asked for by its name or by a clip; beside it the
         plain error and the contrast between clips of one sound and of others."""
-        settings, samples = self.settings, self.mixer.recipe.samples
+        settings = self.settings
         assert self.sounds is not None and self.model.encoder is not None
-        audio = np.zeros((settings.sound_batch, 3, 2, samples), dtype=np.float32)
-        clips = np.zeros((settings.sound_batch, 2, samples), dtype=np.float32)
-        rows = np.full((settings.sound_batch, 2), -1)
-        weight = np.ones((settings.sound_batch, 2), dtype=np.float32)
-        for index in range(settings.sound_batch):
-            rng = np.random.default_rng([settings.seed, step, 1000, index])
-            if rng.random() < settings.band_share:
-                sources, queries, names = self.sounds.band_instrument(rng)
-                weight[index, 1] = names[1] is not None
-            else:
-                sources, queries, names = self.sounds.pair(rng, samples)
-            audio[index, : len(sources)], clips[index] = sources, queries
-            for which, name in enumerate(names):
-                if name is not None and rng.random() < settings.name_share:
-                    rows[index, which] = self.model.names.index(name)
+        generators = [
+            np.random.default_rng([settings.seed, step, 1000, index])
+            for index in range(settings.sound_batch)
+        ]
+        audio, clips, rows, weight = self.sounds.batch(
+            generators, self.model.names, settings.band_share, settings.name_share
+        )
         parts = spectrum(torch.from_numpy(audio).to(self.device))
         mixture = parts.sum(dim=1)
         size = mixture.abs().contiguous(memory_format=torch.channels_last)
@@ -255,7 +173,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros(len(STEMS))
         mixing = 0.0
-        for part in range(settings.accumulate):
+        for part in range(settings.accumulate if settings.batch else 0):
             started = time.perf_counter()
             targets = self.batch(self.at_step, part)
             mixing += time.perf_counter() - started
@@ -278,15 +196,12 @@ class Trainer:
         took = time.perf_counter() - began
         examples = settings.batch * settings.accumulate + settings.sound_batch
         seconds = examples * self.mixer.recipe.seconds
-        return {
-            "step": self.at_step,
-            "loss": float(total.sum()),
-            **{name: float(value) for name, value in zip(STEMS, total, strict=True)},
-            **(
-                {"sound": float(sound[0]), "contrast": float(sound[1])}
-                if settings.sound_batch
-                else {}
-            ),
+        line = {"step": self.at_step, "loss": float(total.sum() if settings.batch else sound[0])}
+        if settings.batch:
+            line |= {name: float(value) for name, value in zip(STEMS, total, strict=True)}
+        if settings.sound_batch:
+            line |= {"sound": float(sound[0]), "contrast": float(sound[1])}
+        return line | {
             "gradient": float(norm),
             "rate": rate,
             "audio_seconds": seconds,
@@ -305,7 +220,7 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint beside its place, then rename it there."""
         content = {
-            "format": FORMAT,
+            "command": self.command,
             "settings": asdict(self.settings),
             "names": list(self.model.names),
             "step": self.at_step,
@@ -313,9 +228,7 @@ class Trainer:
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
         }
-        part = path.with_name(path.name + ".part")
-        torch.save(content, part)
-        part.replace(path)
+        write_checkpoint(path, content)
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of the same settings.
@@ -341,41 +254,6 @@ class Trainer:
             ) from error
         self.average = {k: v.to(self.device) for k, v in content["average"].items()}
         self.at_step = int(content["step"])
-
-
-def read_checkpoint(path: Path) -> dict:
-    """The content of a checkpoint, loaded without running anything in it.
-
-    Raises:
-        CheckpointError: a missing, truncated, unsafe or foreign file.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"Cannot resume from {path}: {type(error).__name__}. "
-            "Give an intact checkpoint, or start again without --resume."
-        ) from error
-    needed = {"format", "settings", "names", "step", "model", "average", "optimiser"}
-    if not isinstance(content, dict) or not needed <= content.keys():
-        raise CheckpointError(f"{path} is not a training checkpoint. Give the .ckpt of a run.")
-    if content["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}. "
-            "Resume with the version that wrote it."
-        )
-    return content
-
-
-def settings_from(stored: dict) -> Settings:
-    """Settings of a checkpoint or a JSON file; unknown keys are refused."""
-    known = {field.name for field in fields(Settings)}
-    unknown = sorted(set(stored) - known)
-    if unknown:
-        raise CheckpointError(
-            f"Unknown training settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}."
-        )
-    return Settings(**stored)
 
 
 def run(
