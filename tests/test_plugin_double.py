@@ -32,7 +32,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def half_server(host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Knows every sound of the factory presets, and keeps half of it."""
-    for name in ("vocals", "drums", "bass", "other", "speech", "guitar", "keys", "effects", "rain"):
+    names = ["vocals", "drums", "bass", "other", "speech", "guitar", "keys", "effects", "rain"]
+    names += ["sfx", "strings", "winds", "fire crackling", "sea waves", "clock tick"]
+    for name in names:
         monkeypatch.setitem(identity.GAINS, name, 0.5)
     with identity_server(tmp_path):
         yield

@@ -23,6 +23,13 @@ from stembridge.training.sounds import NAMES
 from tiny_pack import write_tiny_pack
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> list[str]:
+    """The arguments of a tiny pack and of a cache that its users share."""
+    root = tmp_path_factory.mktemp("tiny")
+    return ["--data", str(write_tiny_pack(root / "data")), "--cache", str(root / "cache")]
+
+
 def _moved(model: Prompted, seed: int, size: float = 0.01) -> Prompted:
     """The same model with its decoder and prompts moved at random."""
     torch.manual_seed(seed)
@@ -120,11 +127,13 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         read_model(tmp_path / "bad.ckpt")
 
 
-def test_one_command_averages_and_exports_both_files(tmp_path: Path, capsys, monkeypatch) -> None:
+def test_one_command_averages_and_exports_both_files(
+    tmp_path: Path, folders: list[str], capsys, monkeypatch
+) -> None:
     """The stems' file is the mean within 8 bits, and the sounds' file brings the run's own
     network back beside it."""
-    data, out = write_tiny_pack(tmp_path / "data"), tmp_path / "new.safetensors"
-    words = ["train", "--data", str(data), "--out", str(out), "--threads", "1"]
+    out = tmp_path / "new.safetensors"
+    words = ["train", *folders, "--out", str(out), "--threads", "1"]
     words += ["--batch", "1", "--sounds", "1", "--rate", "0.01"]
     monkeypatch.setattr("sys.argv", ["stembridge", *words, "--steps", "2"])
     assert main([*words, "--steps", "2"]) == 0
@@ -151,15 +160,19 @@ def test_one_command_averages_and_exports_both_files(tmp_path: Path, capsys, mon
     change = (own["u.2.weight"] - state["u.2.weight"]).flatten(1)
     left_out = torch.linalg.svdvals(change)[DELTA_RANK:].norm()
     missed = (again["u.2.weight"] - own["u.2.weight"]).norm()
-    assert 0 < float(missed) < 1.1 * float(left_out) < float(change.norm())
+    # what the rank leaves out, and the rounding of its factors to 8 bits
+    assert 0 < float(missed) < float(left_out) + 0.05 * float(change.norm())
+    assert float(left_out) < 0.5 * float(change.norm())
     with pytest.raises(SystemExit):
         main([*words, f"{start}=1.5"])
     assert "0 < SHARE < 1" in capsys.readouterr().err
 
 
-def test_sounds_alone_leave_the_stems_as_they_are(tmp_path: Path, capsys) -> None:
-    data, out = write_tiny_pack(tmp_path / "data"), tmp_path / "more.safetensors"
-    words = ["train", "--data", str(data), "--out", str(out), "--threads", "1"]
+def test_sounds_alone_leave_the_stems_as_they_are(
+    tmp_path: Path, folders: list[str], capsys
+) -> None:
+    out = tmp_path / "more.safetensors"
+    words = ["train", *folders, "--out", str(out), "--threads", "1"]
     words += ["--sounds", "1", "--start-sounds", "--steps", "1"]
     assert main([*words, "--batch", "0"]) == 0
     assert not out.exists()

@@ -15,7 +15,8 @@ from stembridge.prompts import Clip, ExamplePrompt, NamePrompt, Query, TextPromp
 from stembridge.separators import load_separator
 from stembridge.separators.layers.unet import BINS, UNet
 from stembridge.separators.layers.unet_delta import apply_delta, make_delta
-from stembridge.separators.layers.unet_weights import read_weights
+from stembridge.separators.layers.unet_weights import read_weights, write_weights
+from stembridge.training.network import SOUNDS_FILE
 
 
 def _network(seed: int) -> UNet:
@@ -38,6 +39,35 @@ def test_a_change_of_low_rank_comes_back() -> None:
     moved = (other(magnitudes, prompt) - base(magnitudes, prompt)).abs().mean()
     left = (other(magnitudes, prompt) - again(magnitudes, prompt)).abs().mean()
     assert float(left) < 0.05 * float(moved)
+
+
+def test_a_difference_survives_its_file(tmp_path: Path) -> None:
+    """Factors come out of the decomposition column by column; files hold rows."""
+    base, other = _network(0), _network(0)
+    torch.manual_seed(6)
+    for convolution in list(other.u)[:5]:
+        weight = convolution.get_parameter("weight")
+        weight += 0.01 * torch.randn_like(weight)
+    stored = make_delta(base, other, rank=8)
+    write_weights(tmp_path / "d.safetensors", stored, {})
+    again, _ = read_weights(tmp_path / "d.safetensors")
+    direct, read = apply_delta(base, stored).state_dict(), apply_delta(base, again).state_dict()
+    for key, value in direct.items():
+        assert torch.equal(value, read[key]), key
+
+
+def test_the_shipped_difference_is_a_decomposition() -> None:
+    """The factors of a singular value decomposition have orthogonal columns and rows; a file
+    whose values lie in another order has not."""
+    stored, _ = read_weights(Path(str(resources.files("stembridge") / "weights")) / SOUNDS_FILE)
+    for step in range(5):
+        for role in ("left", "right"):
+            key = f"delta.u.{step}.weight.{role}"
+            factor = stored[key] * stored[f"{key}.scale"]
+            columns = factor if role == "left" else factor.T
+            unit = columns / np.linalg.norm(columns, axis=0)
+            likeness = np.abs(unit.T @ unit - np.eye(unit.shape[1]))
+            assert float(likeness.mean()) < 0.005, key
 
 
 def test_no_change_is_no_file_and_no_copy() -> None:

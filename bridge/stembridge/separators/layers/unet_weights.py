@@ -95,7 +95,8 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def write_weights(path: Path, stored: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write a weight file beside its place, then rename it there."""
     part = path.with_name(path.name + ".part")
-    data = save(dict(stored), metadata=metadata)
+    # safetensors writes memory as it lies: an array in another order would come back scrambled
+    data = save({k: np.ascontiguousarray(v) for k, v in stored.items()}, metadata=metadata)
     # The library writes metadata in any order; sorted, equal weights are equal bytes.
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
