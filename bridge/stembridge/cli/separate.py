@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .separate_plan import Target, Track
 
 _EPILOG = """examples:
-  stembridge separate song.mp3                      vocals, drums, bass … of one song
+  stembridge separate song.mp3                      vocals, drums, bass, other of one song
+  stembridge separate -p instrumental song.mp3      the song without its vocals, and the vocals
   stembridge separate -p vocals -p drums album/     vocals, no_vocals, drums, no_drums of a folder
   stembridge separate --two-stems song.wav          vocals and no_vocals
   stembridge separate --keep "drums" --remove bass song.wav
@@ -37,8 +38,8 @@ _EPILOG = """examples:
   stembridge separate --json song.mp3 | jq -r '.results[].stems[].path'
 
 Results lie in OUT/SEPARATOR/TRACK/STEM.EXT. A preset gives STEM, what the preset plays, and
-no_STEM, what is left of the song; without a preset you get every stem that the separator
-knows. Rate and channels stay as they are. Presets: stembridge presets list
+no_STEM, what is left of the song; without a preset you get the stems that share out the song
+and add up to it. Rate and channels stay as they are. Presets: stembridge presets list
 """
 
 
