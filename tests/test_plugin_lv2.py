@@ -79,12 +79,21 @@ def test_in_real_time_in_jalv(
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with identity_server(tmp_path) as server:
         daemon = subprocess.Popen(jack, **quiet)  # type: ignore[call-overload]
+        hosts: list[subprocess.Popen[bytes]] = []
+
+        def joined() -> bool:
+            if not hosts or hosts[-1].poll() is not None:  # JACK was not there yet
+                time.sleep(0.5)
+                hosts.append(
+                    subprocess.Popen(
+                        ["jalv", "-x", URI], env=environment, stdin=subprocess.PIPE, **quiet
+                    )  # type: ignore[call-overload]
+                )
+            return len(server.sessions) == 1
+
         try:
-            time.sleep(1.5)
-            host = subprocess.Popen(
-                ["jalv", "-x", URI], env=environment, stdin=subprocess.PIPE, **quiet
-            )  # type: ignore[call-overload]
-            assert eventually(lambda: len(server.sessions) == 1, 20.0)
+            assert eventually(joined, 20.0)
+            host = hosts[-1]
             time.sleep(2.0)
             assert host.poll() is None
             assert host.stdin is not None
