@@ -182,6 +182,35 @@ def test_the_unet_hears_no_silence_before_the_song(song, mode: Mode, rate: int) 
         np.testing.assert_array_equal(pushed[..., silence:], plain)
 
 
+@pytest.mark.parametrize("seconds", [1.0, 2.9, 4.4])
+@pytest.mark.parametrize("mode", ["live", "mix", "render"])
+@pytest.mark.parametrize("name", ["vocals", "bass"])
+def test_the_unet_ends_a_file_as_a_host_that_plays_on(
+    name: str, mode: Mode, seconds: float
+) -> None:
+    """The last seconds of a bounce, too, are those of the file."""
+    audio, rate = read_audio(example_song())
+    audio = np.ascontiguousarray(audio[:, 3 * rate : 3 * rate + int(seconds * rate)])
+    chain = SeparationChain(load_preset(name), rate, 2, mode=mode)
+    ended = run(chain, audio, [8192])
+    silence = np.zeros((2, chain.latency_samples), np.float32)
+    onward = chain.push(np.concatenate((audio, silence), axis=1)).target[:, : audio.shape[1]]
+    assert np.abs(onward).max() > 0.01
+    assert np.abs(onward - ended[0]).max() <= 1e-6
+
+
+def test_long_silence_inside_a_song_is_the_same_in_any_cut() -> None:
+    """Render rests in it and begins again; neither the cuts nor what follows matter."""
+    audio, rate = read_audio(example_song())
+    parts = [audio[:, :rate], np.zeros((2, 9 * rate), np.float32), audio[:, 5 * rate : 6 * rate]]
+    whole = np.ascontiguousarray(np.concatenate(parts, axis=1))
+    chain = SeparationChain(load_preset("vocals"), rate, 2, mode="render")
+    one, other = run(chain, whole, [whole.shape[1]]), run(chain, whole, [70_000, 3333])
+    assert np.abs(one - other).max() <= 1e-6
+    alone = run(chain, np.ascontiguousarray(audio[:, :rate]), [8192])
+    assert np.abs(one[..., :rate] - alone).max() <= 1e-6
+
+
 @pytest.mark.parametrize("rate", RATES)
 def test_the_speech_separator_hears_no_silence_before_the_song(song, rate: int) -> None:
     if load_preset("dialogue").separator != "speech":

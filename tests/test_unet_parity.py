@@ -82,10 +82,13 @@ def oracle(stored: dict[str, np.ndarray], stem: str, x: torch.Tensor) -> torch.T
 
 
 def spectrum_like(random: np.random.Generator, frames: int) -> torch.Tensor:
-    """Magnitudes with a falling spectrum and silent stretches, `(1, 2, frames, 1024)`."""
+    """Magnitudes with a falling spectrum and silent stretches, `(1, 2, frames, 1024)`.
+
+    The silence lies inside a block of 64 frames: at the beginning of one it would be a border.
+    """
     fall = 40.0 / (1.0 + np.arange(1024) / 20.0)
     x = random.random((1, 2, frames, 1024)) ** 3 * fall
-    x[:, :, frames // 3 : frames // 3 + 5] = 0.0
+    x[:, :, frames // 3 + 7 : frames // 3 + 12] = 0.0
     return torch.from_numpy(x.astype(np.float32))
 
 
@@ -150,6 +153,25 @@ def test_the_grid_equals_one_window_over_everything(
         assert sum(m.shape[2] for m in masks) == max(0, given - LOOKAHEAD_FRAMES)
     masks.append(run.push(columns[:, given:], last=True))
     assert torch.allclose(torch.cat(masks, dim=2)[0], expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("sounding", [64, 100, 129])
+@torch.inference_mode()
+def test_silence_after_a_song_is_the_end_of_the_window(
+    unet: Unet, stored: dict[str, np.ndarray], random: np.random.Generator, sounding: int
+) -> None:
+    """Frames that go on in silence give the masks of the window that ends with the song's block."""
+    x = spectrum_like(random, 576)
+    x[:, :, sounding:] = 0.0
+    window = -(-sounding // 64) * 64
+    expected = oracle(stored, "vocals", x[:, :, :window])[0]
+    packed = unet.networks("render").vocals
+    run = GridRun(packed, packed.affines())
+    masks = [run.push(x[0][:, :127])]
+    masks += [run.push(x[0][:, first : first + 64]) for first in range(127, 576 - 64, 64)]
+    found = torch.cat(masks, dim=2)[0]
+    assert found.shape[1] >= sounding
+    assert torch.allclose(found[:, :sounding], expected[:, :sounding], atol=TOLERANCE)
 
 
 @torch.inference_mode()

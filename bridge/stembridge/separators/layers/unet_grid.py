@@ -14,6 +14,9 @@ Invariants:
 - A frame's mask needs 256 later frames (5.9 s): pushed in multiples of 64 less one first
   frame, `frames - 256` masks have come back. `finish` returns the rest.
 - A mask does not depend on frames more than `REACH` away, so a run may start late.
+- Silence is a border too: in every block of 64 frames, columns before the first sound are zero at
+  each level, as they are outside the window. So a song ends alike whether nothing follows or
+  silence does. (Blocks of 64, because a window is filled up to one.)
 """
 
 from __future__ import annotations
@@ -71,6 +74,7 @@ class GridRun:
             for step, (_, skip) in enumerate(UP_INPUTS)
         ]
         self._top = torch.zeros(rows, 3, BINS, 1)
+        self._sounding = _Sounding()
 
     @property
     def _down_rows(self) -> int:
@@ -87,6 +91,7 @@ class GridRun:
         """
         columns = magnitudes.permute(1, 2, 0)[None]
         columns = columns.expand(self._down_rows, *columns.shape[1:])
+        self._sounding.push(magnitudes)
         for step in range(STEPS):
             columns = self._push_down(step, columns, last)
             if step < STEPS - 1:
@@ -114,13 +119,16 @@ class GridRun:
             inside.copy_(columns)
         elif count:
             self._net.activate(step - 1, columns, self._affines, inside)
+            self._sounding.hush(("in", step), step, inside)
         if last:
             buffer[:, -2:] = 0
         outputs = max(0, (total - 3) // 2)
         self._down[step] = buffer[:, 2 * outputs :].clone()
         if not outputs:
             return buffer.new_zeros(columns.shape[0], 0, bins // 2, DOWN_CHANNELS[step + 1])
-        return self._net.down(step, buffer[:, : 2 * outputs + 3])
+        raw = self._net.down(step, buffer[:, : 2 * outputs + 3])
+        self._sounding.hush(("out", step), step + 1, raw)
+        return raw
 
     def _push_up(
         self, step: int, buffer: Tensor, skip: Tensor | None, last: bool
@@ -145,6 +153,7 @@ class GridRun:
         if pairs:
             even, odd = inside[:, 0::2], inside[:, 1::2]
             self._net.up(step, buffer, self._affines, even, odd, skip, self._spread)
+            self._sounding.hush(("up", step), STEPS - 1 - step, inside)
         return after, skip_after
 
     def _up_room(self, step: int, count: int, last: bool) -> tuple[Tensor, Tensor]:
@@ -157,6 +166,41 @@ class GridRun:
         waiting = torch.cat(self._skips[level], dim=1)
         self._skips[level] = [waiting[:, count:]]
         return waiting[:, :count]
+
+
+class _Sounding:
+    """Which columns of a run lie before the first sound of their block of 64 frames.
+
+    A column of level `l` stands for `2 ** l` frames. It is known when the last of them is.
+    """
+
+    def __init__(self) -> None:
+        self._flags = torch.zeros(0, dtype=torch.bool)  # of frames `_first` on
+        self._first = 0
+        self._within = False
+        """Whether the present block has sounded."""
+        self._passed: dict[tuple[str, int], int] = {}
+
+    def push(self, magnitudes: Tensor) -> None:
+        """The next frames, `(2, frames, BINS)`."""
+        loud = magnitudes.any(dim=2).any(dim=0).tolist()
+        place, flags = self._first + len(self._flags), []
+        for index, sound in enumerate(loud):
+            self._within = bool(sound) or (self._within and (place + index) % FRAME_MULTIPLE != 0)
+            flags.append(self._within)
+        self._flags = torch.cat([self._flags, torch.tensor(flags, dtype=torch.bool)])
+        drop = len(self._flags) - 2 * (LOOKAHEAD_FRAMES + len(loud)) - FRAME_MULTIPLE
+        if drop > 0:
+            self._flags, self._first = self._flags[drop:], self._first + drop
+
+    def hush(self, stage: tuple[str, int], level: int, columns: Tensor) -> None:
+        """Set to zero what does not sound of the next columns, axis 1, of a stage at a level."""
+        first, count = self._passed.get(stage, 0), columns.shape[1]
+        self._passed[stage] = first + count
+        last = ((first + 1) << level) - 1 - self._first
+        flags = self._flags[last : last + ((count - 1) << level) + 1 : 1 << level]
+        if not flags.all():
+            columns[:, ~flags] = 0
 
 
 def _room(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tensor]:
