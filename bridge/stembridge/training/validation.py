@@ -102,7 +102,7 @@ def separate(
     masks_of: Callable[[Tensor], Tensor],
 ) -> np.ndarray:
     """Apply `masks_of(magnitudes (1, 2, frames, BINS)) -> (stems, 2, frames, BINS)` to a
-    mixture `(2, samples)`; the band above continues the mean mask of the top 64 bins.
+    mixture `(2, samples)`; the band above continues the mean mask of its top 32 bins.
     Returns `(stems, 2, samples)`."""
     window = torch.hann_window(WINDOW_SAMPLES)
     audio = torch.from_numpy(np.ascontiguousarray(mixture))
@@ -115,7 +115,7 @@ def separate(
     padded = torch.zeros(1, 2, -(-frames // FRAME_MULTIPLE) * FRAME_MULTIPLE, BINS)
     padded[0, :, :frames] = low.abs()
     masks = masks_of(padded)[:, :, :frames].transpose(2, 3).float()
-    top = masks[:, :, -64:].mean(dim=2, keepdim=True)
+    top = masks[:, :, -32:].mean(dim=2, keepdim=True)
     full = torch.cat([masks, top.expand(-1, -1, bins.shape[1] - BINS, -1)], dim=2)
     flat = (full * bins[None]).reshape(-1, *bins.shape[1:])
     out = torch.istft(flat, WINDOW_SAMPLES, HOP_SAMPLES, length=audio.shape[1], **settings)
