@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from stembridge.errors import CheckpointError
+from stembridge.errors import CheckpointError, PromptError
 from stembridge.prompts import Clip, ExamplePrompt, NamePrompt, Query, TextPrompt
 from stembridge.separators import load_separator
 from stembridge.separators.layers.unet import BINS, UNet
@@ -122,6 +122,11 @@ def test_shipped_prompts_by_text_and_example_separate() -> None:
         stems[0], tone
     )
     assert unet.encode(TextPrompt("piano")).label == "keys"
+    # "brass" is spelt almost as "bass" is
+    for text, label in (("brass", "winds"), ("violin", "strings"), ("woodwinds", "winds")):
+        assert unet.encode(TextPrompt(text)).label == label
+    with pytest.raises(PromptError, match="'drums'"):
+        unet.encode(TextPrompt("drumms"))
     assert np.array_equal(
         unet.encode(NamePrompt("rain")).vector, unet.encode(TextPrompt("Rain")).vector
     )

@@ -60,11 +60,18 @@ SYNONYMS = {
     "guitars": "guitar",
     "violin": "strings",
     "cello": "strings",
+    "viola": "strings",
+    "fiddle": "strings",
     "brass": "winds",
     "saxophone": "winds",
     "sax": "winds",
     "flute": "winds",
     "trumpet": "winds",
+    "trombone": "winds",
+    "clarinet": "winds",
+    "horns": "winds",
+    "woodwind": "winds",
+    "woodwinds": "winds",
     "wind": "winds",
     "synthesizer": "synth",
     "synths": "synth",
@@ -165,6 +172,11 @@ class SoundLibrary:
             if known in self._known:
                 return self._entry(self._known[known])
         return None
+
+    def knows(self, text: str) -> bool:
+        """Whether a text is a label, a name or a synonym of one, as it is written."""
+        key = words(text)
+        return key in self._known or SYNONYMS.get(key) in self._known
 
     def nearest(self, text: str, count: int = 3) -> list[str]:
         """Labels and names spelt most like a text, best first (for error messages)."""

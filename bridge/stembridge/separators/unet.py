@@ -202,7 +202,7 @@ class Unet(Separator):
         """A sound of the library, unless the text is a misspelt name."""
         near = difflib.get_close_matches(key, [*self._vectors, *ALIASES], n=3)
         misspelt = difflib.get_close_matches(key, [*self._vectors, *ALIASES], n=1, cutoff=0.8)
-        if self.sounds is not None and not misspelt:
+        if self.sounds is not None and (not misspelt or self.sounds.knows(wanted)):
             found = self.sounds.find(wanted)
             if found is not None:
                 return EncodedPrompt(self.space, self._prompted_vector(found[1]), found[0])
