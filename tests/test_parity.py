@@ -59,6 +59,9 @@ def test_the_check_can_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert parity.main(["--golden", str(tmp_path), "--threads", "1", "tuss"]) == 1
     told = capsys.readouterr().out
     assert told.count("FAILED") == 2
+    scaled = ["--golden", str(tmp_path), "--threads", "1", "--scale", "2", "tuss"]
+    assert parity.main(scaled) == 1
+    assert capsys.readouterr().out != told, "the scale changes what is computed"
     assert parity.main(["--golden", str(tmp_path), "uss"]) == 1
     assert "there is no" in capsys.readouterr().out
 

@@ -1,12 +1,20 @@
-"""Speed and memory of the published systems against the authors' way, in one run.
+"""Speed and memory of the published systems against plain reference arithmetic, in one run.
 
-    python tests/bench/bench_systems.py [SYSTEM…] [--seconds 10] [--threads 2]
+    python tests/bench/bench_systems.py [SYSTEM…] [--seconds 10] [--threads 2] [--ways WAY,…]
 
-Filled networks. "reference": float32, attention by plain arithmetic, the authors' chunking.
-"ours": float32, our windows. "fast": bfloat16. Each runs in a process of its own, twice; the
-best counts. Wall seconds and CPU seconds per second of audio (the second stays true when the
-machine is shared), the peak of resident memory, the ratio to the reference, and what fast
-loses: the drop of a stem's quality of 10 dB by the difference to float32.
+Filled networks, noise, one query (TUSS: two prompts, Demucs: one name). The ways:
+
+- "reference": float32 by plain operations, the authors' segments and batches
+  (`tests/plain_systems.py`; Demucs: its package's own `apply_model` over the whole file).
+- "same": our arithmetic in the authors' segments; `differs` is the largest difference of a
+  sample to the reference, which must stay below 1e-4.
+- "ours": our windows, in stereo, as every user gets them.
+- "fast": the same with `--fast` (bfloat16); `loss dB` is the drop of a stem's quality of 10 dB
+  by its difference to "ours".
+
+Each way runs in a process of its own, `--runs` times; the least counts. Wall seconds and CPU
+seconds per second of audio (the second stays truer when the machine is shared), the peak of
+resident memory after loading and at all, and the ratio of CPU seconds to the reference.
 """
 
 from __future__ import annotations
@@ -18,92 +26,181 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-WAYS = ("reference", "ours", "fast")
+WAYS = ("reference", "same", "ours", "fast")
 AUTHORS = {
     "clapsep": "clapsep-space",
     "zeroshot": "zsasp-cli",
     "uss": "uss-cli",
     "audiosep": "audiosep-chunk",
     "tuss": "tuss-separate",
+    "demucs": "demucs-apply",
 }
 
 
-def build(system: str, way: str) -> Any:
-    """A filled separator that runs in one of the ways."""
+def network(system: str) -> Any:
+    """A filled network, as it comes from a checkpoint."""
     from parity import Inputs
-    from stembridge.separators import tuss_keys, uss_keys, zeroshot_keys
-    from stembridge.separators.audiosep import Audiosep
-    from stembridge.separators.clap_keys import separator_table
-    from stembridge.separators.clapsep import Clapsep
-    from stembridge.separators.clapsep import build as build_clapsep
+    from stembridge.separators import clap_keys, tuss_keys, uss_keys, zeroshot_keys
+    from stembridge.separators.clapsep import build
     from stembridge.separators.layers.locoformer import MEDIUM, Locoformer
     from stembridge.separators.layers.resunet import ResUnet30
     from stembridge.separators.layers.zeroshot_unet import ZeroshotUnet
+
+    inputs = Inputs()
+    if system == "clapsep":
+        return build(inputs.state(clap_keys.separator_table()), "the fill")
+    if system == "zeroshot":
+        return inputs.module(ZeroshotUnet, zeroshot_keys.separator_table())
+    if system == "tuss":
+        return inputs.module(lambda: Locoformer(MEDIUM), tuss_keys.separator_table(MEDIUM))
+    if system == "demucs":
+        return demucs_bag()
+    condition = 2048 if system == "uss" else 512
+    return inputs.module(lambda: ResUnet30(condition), uss_keys.separator_table(condition))
+
+
+def demucs_bag() -> Any:
+    """htdemucs in its published size, filled, as a bag of one."""
+    from demucs.apply import BagOfModels
+    from demucs.htdemucs import HTDemucs
+
+    from filled import fill
+
+    module = HTDemucs(
+        sources=["drums", "bass", "other", "vocals"], bottom_channels=512, segment=Fraction(39, 5)
+    )
+    state = {n: 0.5 * fill(n, tuple(t.shape)) for n, t in module.state_dict().items()}
+    module.load_state_dict(state)
+    return BagOfModels([module.eval()])
+
+
+def build(system: str, way: str) -> Any:
+    """A filled separator that runs in one of our ways."""
+    from stembridge.separators.audiosep import Audiosep
+    from stembridge.separators.clapsep import Clapsep
+    from stembridge.separators.demucs import Demucs
     from stembridge.separators.tuss import Tuss
     from stembridge.separators.uss import Uss
     from stembridge.separators.zeroshot import Zeroshot
 
-    options = {
-        "chunking": AUTHORS[system] if way == "reference" else "stembridge",
-        "precision": "bfloat16" if way == "fast" else "float32",
-    }
-    inputs = Inputs()
-    if system == "clapsep":
-        return Clapsep(build_clapsep(inputs.state(separator_table()), "fill"), **options)
-    if system == "zeroshot":
-        table = zeroshot_keys.separator_table()
-        return Zeroshot(inputs.module(ZeroshotUnet, table), **options)
-    if system == "tuss":
-        network = inputs.module(lambda: Locoformer(MEDIUM), tuss_keys.separator_table(MEDIUM))
-        return Tuss(network, **options)
-    condition = 2048 if system == "uss" else 512
-    network = inputs.module(lambda: ResUnet30(condition), uss_keys.separator_table(condition))
-    return (Uss if system == "uss" else Audiosep)(network, **options)
+    classes = {
+        "clapsep": Clapsep, "zeroshot": Zeroshot, "uss": Uss, "audiosep": Audiosep,
+        "tuss": Tuss, "demucs": Demucs,
+    }  # fmt: skip
+    return classes[system](
+        network(system),
+        chunking=AUTHORS[system] if way == "same" else "stembridge",
+        precision="bfloat16" if way == "fast" else "float32",
+    )
 
 
-def measure(system: str, way: str, seconds: float, threads: int, keep: Path | None) -> dict:
-    """Run one way twice and report the best."""
+def prompt_vectors(system: str, size: int) -> np.ndarray:
+    """What the mask is asked for, when the network itself knows no names."""
+    import numpy as np
+
+    vector = np.abs(np.random.default_rng(2).standard_normal((1, size))) / math.sqrt(size)
+    return vector.astype(np.float32)
+
+
+def reference(system: str) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+    """The rate, and what separates a mixture `(channels, samples)` by plain arithmetic."""
     import numpy as np
     import torch
+
+    module = network(system)
+    if system == "demucs":
+        from demucs.apply import apply_model
+
+        def whole(mixture: np.ndarray) -> np.ndarray:
+            audio = torch.from_numpy(mixture)
+            mono = audio.mean(dim=0)
+            level = (audio - mono.mean()) / (mono.std() + 1e-8)
+            out = apply_model(module, level[None], shifts=0)[0, :1]
+            return (out * (mono.std() + 1e-8) + mono.mean()).numpy()
+
+        return module.samplerate, whole
+    from plain_systems import plain
+
+    if system == "tuss":
+        tokens = [module.tokens[name].detach().flatten() for name in ("speech", "sfx")]
+        vectors = torch.stack(tokens)
+    else:
+        size = {"clapsep": 1024, "audiosep": 512}.get(system, 2048)
+        vectors = torch.from_numpy(prompt_vectors(system, size))
+    run = plain(system, module)
+    rate = 48000 if system == "tuss" else 32000
+
+    def mono(mixture: np.ndarray) -> np.ndarray:
+        return np.asarray(run(torch.from_numpy(mixture[0]), vectors))[:, None]
+
+    return rate, mono
+
+
+def ours(system: str, way: str) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+    """The rate, and what separates a mixture `(channels, samples)` in one of our ways."""
+    from stembridge.prompts import EncodedPrompt, NamePrompt, Query
+
+    separator = build(system, way)
+    if system == "demucs":
+        prompts = [separator.encode(NamePrompt("drums"))]
+    elif system == "tuss":
+        prompts = [separator.encode(NamePrompt(name)) for name in ("speech", "sfx")]
+    else:
+        vectors = prompt_vectors(system, separator.vector_sizes()[-1])
+        prompts = [EncodedPrompt(separator.space, vector) for vector in vectors]
+    queries = [Query(keep=(prompt,)) for prompt in prompts]
+    channels = separator.channels
+    return separator.sample_rate, lambda mix: separator.separate(mix[:channels], queries)
+
+
+def plainly(way: str) -> AbstractContextManager[object]:
+    """Attention by products and a softmax, for the reference."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from stembridge.prompts import EncodedPrompt, Query
+    return sdpa_kernel(SDPBackend.MATH) if way == "reference" else nullcontext()
+
+
+def resident_mb() -> float:
+    """The greatest memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(system: str, way: str, seconds: float, threads: int, runs: int, keep: Path) -> dict:
+    """Run one way several times and report the least."""
+    import numpy as np
+    import torch
 
     torch.set_num_threads(threads)
-    separator = build(system, way)
-    if way == "reference" and system in ("zeroshot", "uss", "audiosep"):
-        separator.network.to(memory_format=torch.contiguous_format)
-    samples = int(seconds * separator.sample_rate)
-    noise = np.random.default_rng(1).standard_normal((1, samples)).astype(np.float32) * 0.1
-    mixture = np.repeat(noise, separator.channels, axis=0)
-    if system == "tuss":
-        vectors = [separator.token(name) for name in ("speech", "sfx")]
-    else:
-        size = separator.vector_sizes()[0]
-        vectors = [np.abs(np.random.default_rng(2).standard_normal(size)) / math.sqrt(size)]
-    queries = [Query(keep=(EncodedPrompt(separator.space, v),)) for v in vectors]
-    best_wall = best_cpu = math.inf
-    plain = sdpa_kernel(SDPBackend.MATH) if way == "reference" else nullcontext()
-    with plain:
-        for _ in range(2):
+    rate, separate = reference(system) if way == "reference" else ours(system, way)
+    loaded = resident_mb()
+    noise = np.random.default_rng(1).standard_normal((1, int(seconds * rate))) * 0.1
+    mixture = np.repeat(noise.astype(np.float32), 2, axis=0)
+    walls, cpus = [], []
+    with plainly(way), torch.inference_mode():
+        for _ in range(runs):
             wall, cpu = time.perf_counter(), time.process_time()
-            stems = separator.separate(mixture, queries)
-            best_wall = min(best_wall, time.perf_counter() - wall)
-            best_cpu = min(best_cpu, time.process_time() - cpu)
-    if keep is not None:
-        np.save(keep, stems[:, 0])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            stems = separate(mixture)
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+    np.save(keep, stems[:, 0])
     return {
-        "wall": best_wall / seconds,
-        "cpu": best_cpu / seconds,
-        "peak_mb": peak,
+        "wall": min(walls) / seconds,
+        "cpu": min(cpus) / seconds,
+        "loaded_mb": loaded,
+        "peak_mb": resident_mb(),
     }
 
 
@@ -111,20 +208,25 @@ def child(system: str, way: str, options: argparse.Namespace, keep: Path) -> dic
     """`measure` in a fresh process, so that peaks do not mix."""
     done = subprocess.run(
         [sys.executable, __file__, system, "--way", way, "--seconds", str(options.seconds),
-         "--threads", str(options.threads), "--keep", str(keep)],
-        capture_output=True, text=True, check=True,
+         "--threads", str(options.threads), "--runs", str(options.runs), "--keep", str(keep)],
+        stdout=subprocess.PIPE, text=True, check=True,
         env=os.environ | {"OMP_NUM_THREADS": str(options.threads)},
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def loss_db(exact: Path, fast: Path) -> float:
-    """How far a stem of 10 dB falls by the difference between two outputs."""
+def compared(way: str, kept: dict[str, Path]) -> str:
+    """What a way gives against the one that it must equal."""
     import numpy as np
 
-    a, b = np.load(exact), np.load(fast)
+    other = {"same": "reference", "fast": "ours"}.get(way)
+    if other is None or not kept[other].is_file():
+        return ""
+    a, b = np.load(kept[other]), np.load(kept[way])
+    if way == "same":
+        return f"differs {np.abs(a - b).max():.1e}"
     noise = float(np.square(a - b).sum() / max(1e-30, np.square(a).sum()))
-    return 10 * math.log10(1 + 10 * noise)
+    return f"loss {10 * math.log10(1 + 10 * noise):.4f} dB"
 
 
 def main() -> None:
@@ -132,28 +234,30 @@ def main() -> None:
     parser.add_argument("systems", nargs="*", default=list(AUTHORS))
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--keep", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
         (system,) = options.systems
         print(json.dumps(measure(system, options.way, options.seconds, options.threads,
-                                 options.keep)))  # fmt: skip
+                                 options.runs, options.keep)))  # fmt: skip
         return
-    import tempfile
-
-    print("system    way        wall s/s  cpu s/s  peak MB  ratio (cpu)  loss dB")
+    print(f"{options.seconds:g} s of audio, {options.threads} threads, least of {options.runs}")
+    print("system    way        wall s/s  cpu s/s  loaded MB  peak MB  ratio (cpu)")
     for system in options.systems:
         with tempfile.TemporaryDirectory() as folder:
             kept = {way: Path(folder) / f"{way}.npy" for way in WAYS}
-            base = 0.0
-            for way in WAYS:
+            base = math.nan
+            for way in options.ways.split(","):
                 row = child(system, way, options, kept[way])
-                base = base or row["cpu"]
-                lost = f"{loss_db(kept['ours'], kept['fast']):7.4f}" if way == "fast" else ""
+                if way == "reference":
+                    base = row["cpu"]
                 print(
-                    f"{system:9} {way:9} {row['wall']:8.3f} {row['cpu']:8.3f} "
-                    f"{row['peak_mb']:8.0f} {base / row['cpu']:8.2f}     {lost}",
+                    f"{system:9} {way:9} {row['wall']:9.3f} {row['cpu']:8.3f} "
+                    f"{row['loaded_mb']:10.0f} {row['peak_mb']:8.0f} {base / row['cpu']:8.2f}     "
+                    f"{compared(way, kept)}",
                     flush=True,
                 )
 

@@ -1,13 +1,14 @@
 """The child process of `clap_package`: laion-clap, imported offline, one request, one answer.
 
 Never import this module elsewhere: it replaces functions of transformers and puts stand-ins
-for torchvision in place before laion-clap is imported, because that package asks for both at
-import and uses neither for what is done here. Standard output carries the answer alone, so
-whatever the package prints goes to standard error.
+for torchvision (and PIL, where it is missing) in place before laion-clap is imported, because
+that package asks for all of them at import, declares none, and uses none for what is done here.
+Standard output carries the answer alone, so whatever the package prints goes to standard error.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import sys
@@ -59,6 +60,9 @@ def _prepare_imports() -> None:
         getattr(transformers, tower).from_pretrained = build_roberta
     for name in ("", ".transforms", ".datasets", ".ops", ".ops.misc"):
         sys.modules[f"torchvision{name}"] = _StandIn(f"torchvision{name}")
+    if importlib.util.find_spec("PIL") is None:
+        for name in ("PIL", "PIL.Image"):
+            sys.modules[name] = _StandIn(name)
 
 
 def build(checkpoint: Path) -> Any:

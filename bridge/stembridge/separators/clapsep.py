@@ -26,6 +26,7 @@ from .clap import Backend, ClapEncoder, read_clap
 from .clap_keys import EMBEDDING, TRAINED, ClapsepNetwork, separator_table
 from .fingerprint import fingerprint
 from .layers.htsat import FRAMES
+from .layers.packed import can_pack, pack_linears
 from .layers.resample import resample
 from .layers.stft import Stft, power
 from .published import PublishedSeparator
@@ -69,8 +70,8 @@ class Clapsep(PublishedSeparator):
     capabilities = Capabilities(text=True, examples=True, tuned=True, negative=True)
     example_rate = ENCODER_RATE
     plans: ClassVar[dict[str, SegmentPlan]] = {
-        # 1016 frames; 0.6 s of context on both sides, cross-fades of 0.4 s.
-        "stembridge": SegmentPlan(window=324_800, hop=273_600, left=19_200, right=19_200),
+        # All 1024 frames; 0.3 s of context on both sides, cross-fades of 0.2 s.
+        "stembridge": SegmentPlan(window=327_360, hop=301_760, left=9_600, right=9_600),
         # The authors' demonstration: hard cuts of 10 s, the last one filled with zeros.
         "clapsep-space": SegmentPlan(320_000, 320_000, tail="fill"),
     }
@@ -83,6 +84,8 @@ class Clapsep(PublishedSeparator):
         self.encoder = encoder
         decoder = network.decoder
         self.space = f"clapsep:{fingerprint(decoder.film.state_dict(), decoder.out.state_dict())}"
+        if can_pack(self.device):
+            pack_linears(self.network, self.weights_dtype)
 
     def separate(
         self,

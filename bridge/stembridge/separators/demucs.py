@@ -25,7 +25,7 @@ from ..errors import CheckpointError, NotAvailableError, PromptError
 from ..prompts import EncodedPrompt, NamePrompt, Prompt, Query, require_space
 from .base import Capabilities, Mode, Progress, Separator, SeparatorStream
 from .fingerprint import fingerprint
-from .published import TAKERS, pick_device
+from .published import PRECISIONS, TAKERS, Precision, arithmetic, check_options, pick_device
 from .segments import SegmentPlan, SegmentStream
 
 CLASSES = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs")
@@ -131,12 +131,16 @@ class Demucs(Separator):
     name = "demucs"
     modes: tuple[Mode, ...] = ("render",)
 
-    def __init__(self, bag: Any, chunking: str = "stembridge", device: str = "cpu") -> None:
-        if chunking not in CHUNKINGS:
-            raise NotAvailableError(
-                f"demucs has no chunking {chunking!r}. Choose one of: {', '.join(CHUNKINGS)}."
-            )
+    def __init__(
+        self,
+        bag: Any,
+        chunking: str = "stembridge",
+        precision: Precision = "float32",
+        device: str = "cpu",
+    ) -> None:
+        check_options(self.name, chunking=(chunking, CHUNKINGS), precision=(precision, PRECISIONS))
         self.chunking = chunking
+        self.precision: Precision = precision
         self.device = pick_device(device)
         self.bag = bag.eval().requires_grad_(False).to(self.device)
         self.sample_rate = int(bag.samplerate)
@@ -201,9 +205,14 @@ class Demucs(Separator):
         mono = audio.mean(dim=0)
         offset, spread = mono.mean(), mono.std() if mono.numel() > 1 else mono.new_tensor(1.0)
         level = (audio - offset) / (spread + 1e-8)
-        out = _package().apply.apply_model(
-            self.bag, level[None], shifts=0, split=split, device=self.device
-        )[0]
+        with arithmetic(self.precision, self.device):
+            out = (
+                _package()
+                .apply.apply_model(
+                    self.bag, level[None], shifts=0, split=split, device=self.device
+                )[0]
+                .float()
+            )
         return (out.cpu() * (spread + 1e-8) + offset).numpy()
 
 

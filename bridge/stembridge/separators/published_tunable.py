@@ -6,7 +6,7 @@ that vector, made a waveform again; so what is learned is what will be played. K
 steps is only what no vector changes and what is dear to compute: CLAPSep's encoder features
 (4 MiB a mixture), the class probabilities of USS; otherwise the mixture itself.
 
-Tuning is mono, at the rate of the separator, in float32 whatever the precision it plays in.
+Tuning is mono, at the rate and in the precision of the separator.
 The first steps of Adam are small beside what the prompts span, because all numbers of a
 vector move at once: a bias in the network that sums n of them moves n times as far.
 
@@ -78,17 +78,18 @@ class PublishedTunable(Tunable):
 
     def prepare(self, mixtures: Tensor) -> Prepared:
         mono = self.reference(mixtures)
-        with torch.no_grad():
+        with torch.no_grad(), self._separator.arithmetic():
             return Prepared(mono, [self._known(self._separator.level(row)) for row in mono])
 
     def estimate(self, prepared: Prepared, vector: Tensor) -> Tensor:
         """Waveforms `(batch, samples)`."""
         separator = self._separator
         vectors = vector[None].to(separator.device)
-        masks = [
-            self._mask(separator.level(row), known, vectors)[0]
-            for row, known in zip(prepared.mono, prepared.known, strict=True)
-        ]
+        with separator.arithmetic():
+            masks = [
+                self._mask(separator.level(row), known, vectors)[0]
+                for row, known in zip(prepared.mono, prepared.known, strict=True)
+            ]
         spectra = separator.stft.analyse(prepared.mono) * torch.stack(masks)
         return separator.stft.synthesise(spectra, prepared.mono.shape[1])
 

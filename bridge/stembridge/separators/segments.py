@@ -25,6 +25,7 @@ import numpy as np
 from ..errors import AudioError, PromptError
 from ..prompts import Query
 from .base import SeparatorStream
+from .heap import Hold
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class SegmentStream(SeparatorStream):
         self._count = len(queries)
         self._runner = runner
         self._gains = plan.gains()
+        self._memory = Hold()
         self.reset()
 
     def reset(self) -> None:
@@ -107,6 +109,7 @@ class SegmentStream(SeparatorStream):
         self._tail = self._nothing()  # output after `_released`, still open to the next window
         self._ready: list[np.ndarray] = []
         self._runner.reset()
+        self._memory.release()
 
     def set_queries(self, queries: Sequence[Query]) -> None:
         if len(queries) != self._count:
@@ -173,6 +176,7 @@ class SegmentStream(SeparatorStream):
         missing = plan.window - window.shape[1]
         if plan.tail == "fill" and missing > 0:
             window = np.pad(window, ((0, 0), (0, missing)))
+        self._memory.take()
         stems = self._runner.run(window, start)[..., : stop - start]
         self._join(stems[..., self._released - start :], self._next * plan.hop + plan.left)
         self._next += 1

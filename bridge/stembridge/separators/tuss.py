@@ -28,6 +28,7 @@ from ..prompts import Query, require_space
 from .base import Capabilities
 from .fingerprint import fingerprint
 from .layers.locoformer import LARGE, MEDIUM, NAMES, Locoformer
+from .layers.packed import can_pack, pack_linears
 from .layers.stft import Stft
 from .published import MaskRunner, PublishedSeparator
 from .segments import SegmentPlan
@@ -81,6 +82,9 @@ class Tuss(PublishedSeparator):
         super().__init__(**options)
         self.network = network.to(self.device)
         self.space = f"tuss:{fingerprint(network.tokens.state_dict(), network.split.state_dict())}"
+        if can_pack(self.device):
+            pack_linears(network.cross[0], torch.float32)  # as `Locoformer.forward` runs it
+            pack_linears(network, self.weights_dtype)
 
     def token(self, name: str) -> np.ndarray:
         """The learned token of a name."""

@@ -103,15 +103,14 @@ class ResUnetSeparator(PublishedSeparator):
 
     def __init__(self, network: ResUnet30, **options: Any) -> None:
         super().__init__(**options)
-        # The layout that convolutions run fastest in; the numbers stay.
         self.network = network.to(self.device)
-        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         parts = (
             network.pre_conv.state_dict(),
             network.after_conv.state_dict(),
             network.bottom.state_dict(),
         )
         self.space = f"{self.name}:{fingerprint(*parts)}"
+        self.quicken(self.network)
 
     def masks(self, mono: Tensor, vectors: Tensor) -> Tensor:
         magnitude = self.stft.analyse(mono[None]).abs().clamp(min=LEAST_MAGNITUDE)

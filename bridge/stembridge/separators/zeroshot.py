@@ -102,12 +102,11 @@ class Zeroshot(PublishedSeparator):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        # The layout that convolutions run fastest in; the numbers stay.
         self.network = network.to(self.device)
-        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.query = query
         parts = (network.after_block.state_dict(), network.encoders[0].state_dict())
         self.space = f"zeroshot:{fingerprint(*parts)}"
+        self.quicken(self.network)
 
     def separate(
         self,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .htsat import BANDS, PATCH, SIDE, unfold
+from .packed import activated
 from .swin import PatchExpand, SwinBlock
 
 BINS = 513
@@ -70,7 +71,7 @@ class TimeLayer(nn.Module):
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, dim)
         x = self.norm1(x + self.proj(mixed))
-        return self.norm2(x + self.linear2(F.relu_(self.linear1(x))))
+        return self.norm2(x + self.linear2(activated(self.linear1, x, "relu")))
 
 
 class ClapsepDecoder(nn.Module):

@@ -21,6 +21,8 @@ BINS = sum(BANDS)
 NAMES = ("speech", "sfx", "sfxbg", "drums", "bass", "vocals", "other", "musicbg")
 GROUPS = 8
 ROPE_BASE = 10000.0
+PIECE_VALUES = 1 << 20
+"""About so many numbers of the widest layer are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,19 @@ class GroupRmsNorm(nn.Module):
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # kept for tuning, too, which needs gradients
-def _rotation(length: int, head: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary positions, `(length, head)`, each value twice."""
+def _rotation(length: int, head: int, device: torch.device) -> Tensor:
+    """The rotary positions as complex factors of magnitude 1, `(length, head / 2)`."""
     steps = torch.arange(0, head, 2, dtype=torch.float32, device=device)
     rates = 1.0 / ROPE_BASE ** (steps / head)
     angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), rates)
-    angles = angles.repeat_interleave(2, dim=1)
-    return angles.cos(), angles.sin()
+    return torch.polar(torch.ones_like(angles), angles)
 
 
 def rotate(x: Tensor) -> Tensor:
     """Rotary positions on `(..., length, head)`: neighbouring channels are the pairs."""
-    cosine, sine = _rotation(x.shape[-2], x.shape[-1], x.device)
-    pairs = x.unflatten(-1, (-1, 2))
-    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x * cosine.to(x.dtype) + turned * sine.to(x.dtype)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    turned = pairs * _rotation(x.shape[-2], x.shape[-1], x.device)
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -98,24 +98,42 @@ class Attention(nn.Module):
 
 
 class ConvSwiglu(nn.Module):
-    """Gated convolution and its transpose along the middle axis of `(sequences, length, dim)`."""
+    """Gated convolution and its transpose along the middle axis of `(sequences, length, dim)`.
+
+    Both are matrix products: of every `kernel` neighbours in a row, and to every `kernel`
+    neighbours, which are then added up where they overlap.
+    """
 
     def __init__(self, dim: int, inner: int, kernel: int) -> None:
         super().__init__()
-        self.conv1d = nn.Conv1d(dim, 2 * inner, kernel)
-        self.deconv1d = nn.ConvTranspose1d(inner, dim, kernel)
+        self.kernel = kernel
+        self.into = nn.Linear(kernel * dim, 2 * inner)
+        self.back = nn.Linear(inner, kernel * dim, bias=False)
+        self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        length, kernel = x.shape[1], self.conv1d.kernel_size[0]
-        if kernel == 1:
-            value, gate = F.linear(x, self.conv1d.weight[..., 0], self.conv1d.bias).chunk(2, dim=2)
-            return F.linear(
-                value * F.silu(gate), self.deconv1d.weight[..., 0].T, self.deconv1d.bias
-            )
-        padded = F.pad(x.transpose(1, 2), (kernel - 1, kernel - 1))
-        value, gate = self.conv1d(padded).chunk(2, dim=1)
-        out = self.deconv1d(value * F.silu(gate))
-        return out[..., kernel - 1 : kernel - 1 + length].transpose(1, 2)
+        length, dim = x.shape[1:]
+        reach = self.kernel - 1
+        if reach:
+            x = F.pad(x, (0, 0, reach, reach)).unfold(1, self.kernel, 1)
+            x = x.transpose(2, 3).flatten(2)
+        value, gate = self.into(x).chunk(2, dim=2)
+        out = self.back(value * F.silu(gate))
+        taps = out.unflatten(2, (self.kernel, dim))
+        out = taps[:, :length, reach] + self.bias
+        for tap in range(reach):
+            out = out + taps[:, reach - tap : reach - tap + length, tap]
+        return out
+
+
+def into_matrix(conv: Tensor) -> Tensor:
+    """A convolution's weights `(outputs, inputs, kernel)` as those of `ConvSwiglu.into`."""
+    return conv.transpose(1, 2).flatten(1)
+
+
+def back_matrix(deconv: Tensor) -> Tensor:
+    """A transposed convolution's `(inputs, outputs, kernel)` as those of `ConvSwiglu.back`."""
+    return deconv.permute(2, 1, 0).flatten(0, 1)
 
 
 class Macaron(nn.Module):
@@ -141,14 +159,22 @@ class LocoformerBlock(nn.Module):
 
     def __init__(self, dim: int, config: BlockConfig) -> None:
         super().__init__()
+        self.widest = 2 * config.inner
         self.freq_path = Macaron(dim, config, config.kernel_freq)
         self.frame_path = Macaron(dim, config, config.kernel_frame)
 
     def forward(self, x: Tensor) -> Tensor:
         b, t, k, c = x.shape
-        x = self.freq_path(x.reshape(b * t, k, c)).view(b, t, k, c)
-        x = self.frame_path(x.transpose(1, 2).reshape(b * k, t, c)).view(b, k, t, c)
-        return x.transpose(1, 2)
+        x = self._in_pieces(self.freq_path, x.reshape(b * t, k, c)).view(b, t, k, c)
+        x = self._in_pieces(self.frame_path, x.transpose(1, 2).reshape(b * k, t, c))
+        return x.view(b, k, t, c).transpose(1, 2)
+
+    def _in_pieces(self, path: nn.Module, x: Tensor) -> Tensor:
+        """Sequences know nothing of each other; a few at a time stay in the cache."""
+        if x.device.type != "cpu":
+            return path(x)
+        few = max(1, PIECE_VALUES // (x.shape[1] * self.widest))
+        return torch.cat([path(piece) for piece in x.split(few)])
 
 
 class BandSplit(nn.Module):
@@ -216,11 +242,13 @@ class Locoformer(nn.Module):
     def forward(self, spectrum: Tensor, prompts: Tensor) -> Tensor:
         """Complex `(B, frames, 1025)` and `(N, dim)` to masks `(B, N, frames, 1025)`."""
         b, n = spectrum.shape[0], prompts.shape[0]
-        features = self.split(spectrum)
-        heading = torch.cat([prompts, self.start.flatten()[None]])[None, :, None]
-        heading = heading.expand(b, -1, len(BANDS), -1).to(features.dtype)
-        x = torch.cat([heading, features], dim=1)
-        for block in self.cross:
+        # What comes first stays exact under autocast: later blocks enlarge its errors.
+        with torch.autocast(spectrum.device.type, enabled=False):
+            features = self.split(spectrum)
+            heading = torch.cat([prompts, self.start.flatten()[None]])[None, :, None]
+            heading = heading.expand(b, -1, len(BANDS), -1)
+            x = self.cross[0](torch.cat([heading, features], dim=1))
+        for block in self.cross[1:]:
             x = block(x)
         wanted, x = x[:, :n], x[:, n + 1 :]
         masks = []

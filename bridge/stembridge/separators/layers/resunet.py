@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .folded import Pointwise, fold
+
 BINS = 1025
 SLOPE = 0.01
 MULTIPLE = 32
@@ -24,11 +26,23 @@ class Gate(nn.Module):
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(channels)
+        self.bn: nn.Module = nn.BatchNorm2d(channels)
         self.beta = nn.Linear(condition, channels)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        return F.leaky_relu_(self.bn(x).add_(self.beta(condition)[:, :, None, None]), SLOPE)
+        bn = self.bn
+        assert isinstance(bn, nn.BatchNorm2d)
+        shift = bn.bias + self.beta(condition)[0]
+        x = F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, shift, eps=bn.eps)
+        return F.leaky_relu_(x, SLOPE)
+
+    def after(self, conv: nn.Conv2d, x: Tensor, condition: Tensor) -> Tensor:
+        """`forward(conv(x))`, where the norm may be folded into `conv`."""
+        if isinstance(self.bn, nn.BatchNorm2d):
+            return self(conv(x), condition)
+        assert conv.bias is not None
+        bias = conv.bias + self.beta(condition)[0].to(conv.bias.dtype)
+        return F.leaky_relu_(F.conv2d(x, conv.weight, bias, padding=conv.padding), SLOPE)  # pyright: ignore[reportArgumentType]
 
 
 class ConvBlockRes(nn.Module):
@@ -40,11 +54,11 @@ class ConvBlockRes(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.gate2 = Gate(outputs, condition)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
+        self.shortcut = Pointwise(inputs, outputs) if inputs != outputs else None
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        y = self.conv1(self.gate1(x, condition))
-        y = self.conv2(self.gate2(y, condition))
+        y = self.gate2.after(self.conv1, self.gate1(x, condition), condition)
+        y = self.conv2(y)
         return y.add_(x if self.shortcut is None else self.shortcut(x))
 
 
@@ -73,7 +87,7 @@ class ResUnet30(nn.Module):
         self.condition = condition
         widths = self.WIDTHS
         self.bn0 = nn.BatchNorm2d(BINS)
-        self.pre_conv = nn.Conv2d(1, 32, 1)
+        self.pre_conv = Pointwise(1, 32)
         self.encoders = nn.ModuleList(
             ConvBlockRes(inputs, outputs, condition)
             for inputs, outputs in zip((32, *widths[:-1]), widths, strict=True)
@@ -83,10 +97,17 @@ class ResUnet30(nn.Module):
         self.decoders = nn.ModuleList(
             DecoderBlock(inputs, outputs, scale, condition) for inputs, outputs, scale in ups
         )
-        self.after_conv = nn.Conv2d(32, 3, 1)
+        self.after_conv = Pointwise(32, 3)
+
+    def fold(self) -> None:
+        """Fold every norm that follows a convolution into it."""
+        for block in self.modules():
+            if isinstance(block, ConvBlockRes):
+                fold(block.conv1, block.gate2.bn)
+                block.gate2.bn = nn.Identity()
 
     def forward(self, magnitude: Tensor, condition: Tensor) -> Tensor:
-        """`magnitude` `(B, frames, 1025)`, `condition` `(B, n)`: complex mask of that shape.
+        """`magnitude` `(B, frames, 1025)`, `condition` `(1, n)`: complex mask `(B, …)`.
 
         Its magnitude is in 0..1; at the Nyquist bin, which the network never sees, it is 0.
         """

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .packed import activated
+
 WINDOW = 8
 MASKED = -100.0
 """Added to the logits between tokens that are not neighbours."""
@@ -89,7 +91,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(activated(self.fc1, x, "gelu"))
 
 
 class SwinBlock(nn.Module):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .folded import Pointwise, fold
+
 BINS = 1025
 LATENT = 2048
 MULTIPLE = 64
@@ -30,10 +32,10 @@ class ConvBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
+        self.bn1: nn.Module = nn.BatchNorm2d(outputs)
         self.emb1 = nn.Linear(LATENT, outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
+        self.bn2: nn.Module = nn.BatchNorm2d(outputs)
         self.emb2 = nn.Linear(LATENT, outputs)
 
     def forward(self, x: Tensor, query: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ class DecoderBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
+        self.bn1: nn.Module = nn.BatchNorm2d(outputs)
         self.emb1 = nn.Linear(LATENT, outputs)
         self.conv_block2 = ConvBlock(2 * outputs, outputs)
 
@@ -74,7 +76,17 @@ class ZeroshotUnet(nn.Module):
         self.bottom = ConvBlock(widths[-1], 2 * widths[-1])
         self.decoders = nn.ModuleList(DecoderBlock(2 * width, width) for width in reversed(widths))
         self.after_block = ConvBlock(widths[0], widths[0])
-        self.after_conv = nn.Conv2d(widths[0], 1, 1)
+        self.after_conv = Pointwise(widths[0], 1)
+
+    def fold(self) -> None:
+        """Fold every norm that follows a convolution into it."""
+        for block in self.modules():
+            if isinstance(block, (ConvBlock, DecoderBlock)):
+                fold(block.conv1, block.bn1)
+                block.bn1 = nn.Identity()
+            if isinstance(block, ConvBlock):
+                fold(block.conv2, block.bn2)
+                block.bn2 = nn.Identity()
 
     def forward(self, magnitude: Tensor, query: Tensor) -> Tensor:
         """`magnitude` `(B, frames, 1025)`, `query` `(B, 2048)`: mask in 0..1 of that shape.
