@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from safetensors.torch import save_file
@@ -100,6 +101,30 @@ def test_length_sums_and_cuts(demucs: Demucs, samples: int) -> None:
     pieces = [stream.push(chunk) for chunk in np.split(mixture, [samples // 3, samples // 2], 1)]
     parts = np.concatenate([*pieces, stream.flush()], axis=2)
     np.testing.assert_array_equal(parts, stems)
+
+
+def test_it_separates_the_example_song_from_the_command_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stembridge.cli import main
+
+    source = Path(__file__).parents[1] / "bridge" / "examples" / "song.ogg"
+    audio, rate = soundfile.read(source, stop=96_000, dtype="float32")
+    song = tmp_path / "song.wav"
+    soundfile.write(song, audio, rate, subtype="FLOAT")
+    for extra in ([], ["--fast"]):
+        out = tmp_path / f"out{len(extra)}"
+        words = ["separate", str(song), "-n", "demucs", "--checkpoint", str(folder), "-o", str(out)]
+        assert main([*words, "--keep", "drums", "--threads", "1", "--bits", "32f", *extra]) == 0
+        parts = [soundfile.read(path, dtype="float32")[0] for path in sorted(out.rglob("*.wav"))]
+        assert len(parts) == 2
+        np.testing.assert_allclose(sum(parts), audio, atol=1e-6)
+        assert all(np.abs(part).max() > 1e-4 for part in parts)
+
+
+def test_precision_is_checked(folder: Path) -> None:
+    with pytest.raises(NotAvailableError, match="Choose one of: float32, bfloat16"):
+        load(folder, precision="int8")
 
 
 def test_silence_stays_silence(demucs: Demucs) -> None:

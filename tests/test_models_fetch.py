@@ -237,6 +237,15 @@ def test_the_verb_shows_the_licence_and_asks(hub: Hub, tmp_path: Path) -> None:
     listed = models("list")
     assert listed.returncode == 0
     assert "tuss:large" in listed.stdout
+    # No hub at all: one sentence that says what to do, and nothing is left behind.
+    env["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    env["STEMBRIDGE_MODELS"] = str(tmp_path / "untouched")
+    env["HF_HUB_CACHE"] = str(tmp_path / "untouched")
+    cut_off = models("fetch", "demucs", "--yes")
+    assert cut_off.returncode == 1
+    assert cut_off.stderr.count("stembridge: ") == 1
+    assert "Check the connection" in cut_off.stderr and "--from" in cut_off.stderr
+    assert not [path for path in (tmp_path / "untouched").rglob("*") if path.is_file()]
     missing = models("path", "tuss")
     assert missing.returncode == 1
     assert "stembridge models fetch tuss:medium" in missing.stderr

@@ -14,7 +14,7 @@ import torch
 
 from filled import filled_state
 from parity import TINY
-from server_harness import delayed, identity_server, in_blocks
+from server_harness import delayed, identity_server, in_blocks, noise
 from stembridge import separators
 from stembridge.presets import Preset
 from stembridge.prompts import NamePrompt
@@ -44,18 +44,19 @@ def test_segments_through_the_link_equal_the_chain(
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     chain = build_chain(preset, RATE, 2, "render")
-    latency = chain.latency_samples
-    length = latency + 7 * RATE + 123  # two windows of 6 s are heard, one of them slid back
-    generator = np.random.default_rng(6)
-    audio = (0.1 * generator.standard_normal((2, length))).astype(np.float32)
+    latency = chain.latency_samples + RATE  # a deadline for the server comes on top
     with (
         identity_server(tmp_path / "state", make_chain=build_chain) as server,
         PluginEnd(preset, RATE, latency_samples=latency, folder=tmp_path / "state") as plugin,
     ):
         plugin.wait_connected(60)
+        audio = noise(latency + 7 * RATE + 123)  # two windows are heard
         (session,) = server.all_sessions()
         assert session.preset.separator == "tuss"
         heard = in_blocks(lambda b: plugin.process(b, offline=True), audio, [512, 1000, 64, 4096])
+        assert plugin.status["needed_latency_samples"] <= latency
+        # The ring holds little more than a second, a window 6 s: the chain must wait for it.
+        assert plugin.status["overflowed_samples"] == 0
         assert plugin.status["missed_samples"] == 0
     target = np.concatenate([chain.push(audio).target, chain.flush().target], axis=1)
     torch.set_num_threads(threads_before)

@@ -301,6 +301,12 @@ def require(name: str, role: str, given: str | Path | None = None) -> Path:
     return path
 
 
+def missing_all(*names: str) -> str | None:
+    """`missing` of the first variant if none of the variants can run, or None."""
+    absent = [missing(name) for name in names]
+    return absent[0] if all(absent) else None
+
+
 def missing(name: str) -> str | None:
     """Why the system cannot run from the caches and what to do, or None."""
     system = published(name)

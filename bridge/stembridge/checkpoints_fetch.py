@@ -183,13 +183,13 @@ def _unreachable(file: PublishedFile, error: BaseException) -> NotAvailableError
     return NotAvailableError(
         f"{file.filename} could not be fetched from {file.origin} "
         f"({reason[0][:160] if reason else type(error).__name__}). Check the connection and run "
-        "the command again: it goes on where it stopped."
+        "the command again: it goes on where it stopped. Where there is no connection, bring the "
+        "files from another machine: --from FOLDER."
     )
 
 
 def _from_url(file: PublishedFile, target: Path, report: Report | None) -> Path:
     """A plain download with resumption: `NAME.part` until whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
     have = partial.stat().st_size if partial.exists() else 0
     if file.size_bytes is not None and have > file.size_bytes:
@@ -204,6 +204,7 @@ def _from_url(file: PublishedFile, target: Path, report: Report | None) -> Path:
                 have = 0  # the server starts over
             length = answer.headers.get("Content-Length")
             total = have + int(length) if length else file.size_bytes
+            partial.parent.mkdir(parents=True, exist_ok=True)
             _pour(answer, partial, have, lambda done: report and report(file, done, total))
     except urllib.error.HTTPError as error:
         if error.code in (404, 410):

@@ -16,7 +16,7 @@ from .. import checkpoints
 from ..checkpoints_read import read_state
 from ..errors import CheckpointError
 from .base import Capabilities
-from .clap import Backend, ClapEncoder
+from .clap import Backend, ClapEncoder, encoder_of
 from .layers.resunet import ResUnet30
 from .segments import SegmentPlan
 from .uss import STEMBRIDGE, ResUnetSeparator, read_resunet
@@ -95,12 +95,5 @@ def load(
             "Use it with the separator 'uss'."
         )
     towers = Path(clap) if clap else checkpoints.find("audiosep", "clap", checkpoint)
-    encoder = None
-    if towers is not None:
-        encoder = ClapEncoder(
-            towers,
-            checkpoints.find("audiosep", "vocabulary", checkpoint),
-            checkpoints.find("audiosep", "merges", checkpoint),
-            backend,
-        )
+    encoder = encoder_of("audiosep", towers, checkpoint, backend)
     return Audiosep(network, encoder, **options)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import checkpoints
 from ..checkpoints_keys import KeyTable, install, on_meta
 from ..checkpoints_read import read_state, select
 from ..errors import CheckpointError, NotAvailableError
@@ -53,6 +54,19 @@ def _tower(factory: Callable[[], nn.Module], table: KeyTable, path: Path, side: 
     module = on_meta(factory)
     install(module, table.convert(ours, str(path)))
     return module
+
+
+def encoder_of(
+    system: str, towers: Path | None, given: str | Path | None, backend: Backend
+) -> ClapEncoder | None:
+    """The encoder of a system out of its CLAP file `towers`, if that is there; the vocabulary
+    lies in the `given` folder or in the caches."""
+    if towers is None:
+        return None
+    vocabulary, merges = (
+        checkpoints.find(system, role, given) for role in ("vocabulary", "merges")
+    )
+    return ClapEncoder(towers, vocabulary, merges, backend)
 
 
 def windows(clip: Tensor, size: int = WINDOW) -> list[Tensor]:

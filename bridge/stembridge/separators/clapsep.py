@@ -22,7 +22,7 @@ from ..checkpoints_keys import install, on_meta
 from ..checkpoints_read import read_state
 from ..prompts import Query
 from .base import Capabilities, Progress
-from .clap import Backend, ClapEncoder, read_clap
+from .clap import Backend, ClapEncoder, encoder_of, read_clap
 from .clap_keys import EMBEDDING, TRAINED, ClapsepNetwork, separator_table
 from .fingerprint import fingerprint
 from .layers.htsat import FRAMES
@@ -185,12 +185,5 @@ def load(
         towers = checkpoints.require("clapsep", "clap", checkpoint)
     if towers is None and "clap_model.model.audio_projection.0.weight" in state:
         towers = separator
-    encoder = None
-    if towers is not None:
-        encoder = ClapEncoder(
-            towers,
-            checkpoints.find("clapsep", "vocabulary", checkpoint),
-            checkpoints.find("clapsep", "merges", checkpoint),
-            backend,
-        )
+    encoder = encoder_of("clapsep", towers, checkpoint, backend)
     return Clapsep(build(state, str(separator)), encoder, **options)

@@ -22,11 +22,11 @@ import torch
 from .. import checkpoints
 from ..checkpoints_read import read_package
 from ..errors import CheckpointError, NotAvailableError, PromptError
-from ..prompts import EncodedPrompt, NamePrompt, Prompt, Query, require_space
-from .base import Capabilities, Mode, Progress, Separator, SeparatorStream
+from ..prompts import EncodedPrompt, NamePrompt, Prompt, Query
+from .base import Capabilities, Mode, Progress
 from .fingerprint import fingerprint
-from .published import PRECISIONS, TAKERS, Precision, arithmetic, check_options, pick_device
-from .segments import SegmentPlan, SegmentStream
+from .segmented import PRECISIONS, TAKERS, Precision, SegmentedSeparator, pick_device
+from .segments import SegmentPlan
 
 CLASSES = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs")
 """What a checkpoint may ask to be built."""
@@ -125,11 +125,10 @@ def read_bag(folder: Path, variant: str) -> Any:
         raise CheckpointError(f"The networks of {listing} do not fit together.") from error
 
 
-class Demucs(Separator):
+class Demucs(SegmentedSeparator):
     """Demucs behind the contract."""
 
     name = "demucs"
-    modes: tuple[Mode, ...] = ("render",)
 
     def __init__(
         self,
@@ -138,9 +137,9 @@ class Demucs(Separator):
         precision: Precision = "float32",
         device: str = "cpu",
     ) -> None:
-        check_options(self.name, chunking=(chunking, CHUNKINGS), precision=(precision, PRECISIONS))
+        self.check_options(chunking=(chunking, CHUNKINGS), precision=(precision, PRECISIONS))
         self.chunking = chunking
-        self.precision: Precision = precision
+        self.precision = precision
         self.device = pick_device(device)
         self.bag = bag.eval().requires_grad_(False).to(self.device)
         self.sample_rate = int(bag.samplerate)
@@ -154,9 +153,10 @@ class Demucs(Separator):
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         names = self.capabilities.names
         if not isinstance(prompt, NamePrompt):
+            takers = TAKERS[prompt.kind]
             raise PromptError(
                 f"demucs takes names alone ({', '.join(names)}), no {prompt.kind} prompt. These "
-                f"separators can: {TAKERS[prompt.kind]}."
+                f"separators can: {takers}."
             )
         wanted = prompt.name.strip().casefold()
         if wanted not in names:
@@ -169,21 +169,9 @@ class Demucs(Separator):
         row[names.index(wanted)] = 1.0
         return EncodedPrompt(self.space, row, wanted)
 
-    def stream(self, queries: Sequence[Query], mode: Mode = "render") -> SeparatorStream:
-        if mode not in self.modes:
-            raise NotAvailableError(
-                f"demucs hears whole segments and runs in mode 'render' only, not {mode!r}. "
-                "Choose mode 'render', or the separator 'unet'."
-            )
-        return SegmentStream(self.plan, self.channels, queries, _Runner(self, queries))
-
-    def advance(self, streams: Sequence[SegmentStream]) -> None:
-        """Run the due windows of several streams, one after the other."""
-        for stream in streams:
-            stream.advance()
-
-    def latency_samples(self, mode: Mode) -> int:
-        return self.plan.lookahead_samples + self.plan.hop - 1
+    def runner(self, queries: Sequence[Query]) -> _Runner:
+        """What runs the windows of one stream."""
+        return _Runner(self, queries)
 
     def separate(
         self,
@@ -194,7 +182,7 @@ class Demucs(Separator):
     ) -> np.ndarray:
         if self.chunking == "stembridge" or mixture.shape[1] == 0:
             return super().separate(mixture, queries, mode, progress)
-        runner = _Runner(self, queries)
+        runner = self.runner(queries)
         with torch.inference_mode():
             return runner.mix(mixture, self.stems(mixture, split=True))
 
@@ -205,7 +193,7 @@ class Demucs(Separator):
         mono = audio.mean(dim=0)
         offset, spread = mono.mean(), mono.std() if mono.numel() > 1 else mono.new_tensor(1.0)
         level = (audio - offset) / (spread + 1e-8)
-        with arithmetic(self.precision, self.device):
+        with self.arithmetic():
             out = (
                 _package()
                 .apply.apply_model(
@@ -224,9 +212,7 @@ class _Runner:
         self.set_queries(queries)
 
     def set_queries(self, queries: Sequence[Query]) -> None:
-        separator = self.separator
-        for query in queries:
-            require_space((*query.keep, *query.remove), separator.space, separator.name)
+        self.separator.require_own(queries)
         self._queries = tuple(queries)
 
     def reset(self) -> None:
@@ -256,9 +242,7 @@ def missing() -> str | None:
     """Why Demucs cannot run here and what to do, or None."""
     if importlib.util.find_spec("demucs") is None:
         return f"The separator 'demucs' needs the package demucs. {INSTALL}"
-    variants = ("htdemucs", "htdemucs_ft", "htdemucs_6s")
-    absent = [checkpoints.missing(f"demucs:{variant}") for variant in variants]
-    return absent[0] if all(absent) else None
+    return checkpoints.missing_all("demucs:htdemucs", "demucs:htdemucs_ft", "demucs:htdemucs_6s")
 
 
 def load(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import NotAvailableError, PromptError
+from ..errors import PromptError
 from ..prompts import (
     EncodedPrompt,
     ExamplePrompt,
@@ -32,53 +31,22 @@ from ..prompts import (
     TunedPrompt,
     require_space,
 )
-from .base import Mode, Progress, Separator, SeparatorStream
 from .layers.resample import resample
 from .layers.resunet import ResUnet30
 from .layers.stft import Stft
 from .layers.zeroshot_unet import ZeroshotUnet
-from .segments import SegmentPlan, SegmentStream
+from .segmented import PRECISIONS, TAKERS, Precision, SegmentedSeparator, pick_device
+from .segments import SegmentPlan
 
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Stereo = Literal["mid", "channels"]
 
 SIDE_RATIO = 1e-3
 """Below this share of the energy the mid counts as silent, and the side leads."""
 
-TAKERS = {
-    "name": "unet, tuss, uss",
-    "text": "clapsep, audiosep",
-    "example": "clapsep, zeroshot, uss",
-    "tuned": "unet, clapsep, zeroshot, uss, audiosep, tuss",
-}
-"""Which separators take a kind of prompt, for errors."""
 
-
-def check_options(separator: str, **options: tuple[str, Sequence[str]]) -> None:
-    """Each option's value must be among the known ones.
-
-    Raises:
-        NotAvailableError: naming the known ones.
-    """
-    for what, (value, known) in options.items():
-        if value not in known:
-            raise NotAvailableError(
-                f"{separator} has no {what} {value!r}. Choose one of: {', '.join(known)}."
-            )
-
-
-def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Networks run inside this have the large layers' arithmetic in `precision`."""
-    if precision == "bfloat16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
-
-
-class PublishedSeparator(Separator):
+class PublishedSeparator(SegmentedSeparator):
     """A published system behind the contract. Subclasses give `masks` and `encode_*`."""
 
-    modes: tuple[Mode, ...] = ("render",)
     stft: Stft
     plans: ClassVar[dict[str, SegmentPlan]]
     """Ours is "stembridge"; the others are the authors' own ways, in mono."""
@@ -90,15 +58,13 @@ class PublishedSeparator(Separator):
         stereo: Stereo = "mid",
         device: str = "cpu",
     ) -> None:
-        check_options(
-            self.name, precision=(precision, PRECISIONS), stereo=(stereo, get_args(Stereo))
-        )
+        self.check_options(precision=(precision, PRECISIONS), stereo=(stereo, get_args(Stereo)))
         if isinstance(chunking, str):
-            check_options(self.name, chunking=(chunking, tuple(self.plans)))
+            self.check_options(chunking=(chunking, tuple(self.plans)))
             self.chunking, self.plan = chunking, self.plans[chunking]
         else:
             self.chunking, self.plan = "given", chunking
-        self.precision: Precision = precision
+        self.precision = precision
         self.stereo = stereo
         self.channels = 2 if self.plan.tail == "slide" else 1  # the authors' ways are mono
         self.device = pick_device(device)
@@ -107,10 +73,6 @@ class PublishedSeparator(Separator):
     def weights_dtype(self) -> torch.dtype:
         """What large weights are stored and multiplied in."""
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-
-    def arithmetic(self) -> AbstractContextManager[object]:
-        """Run the network inside this, for the chosen precision."""
-        return arithmetic(self.precision, self.device)
 
     def quicken(self, network: ZeroshotUnet | ResUnet30) -> None:
         """Bring a network of convolutions into the form that runs fastest: norms folded in,
@@ -166,34 +128,9 @@ class PublishedSeparator(Separator):
             return EncodedPrompt(self.space, self.encode_clips(self._mono_clips(prompt)), label)
         return self._encode_tuned(prompt)
 
-    def stream(self, queries: Sequence[Query], mode: Mode = "render") -> SeparatorStream:
-        if mode not in self.modes:
-            raise NotAvailableError(
-                f"{self.name} hears whole segments and runs in mode 'render' only, not {mode!r}. "
-                "Choose mode 'render', or the separator 'unet'."
-            )
-        return SegmentStream(self.plan, self.channels, queries, self.runner(queries))
-
-    def advance(self, streams: Sequence[SegmentStream]) -> None:
-        """Run the due windows of several streams, one after the other."""
-        for stream in streams:
-            stream.advance()
-
-    def latency_samples(self, mode: Mode) -> int:
-        return self.plan.lookahead_samples + self.plan.hop - 1
-
     def runner(self, queries: Sequence[Query]) -> MaskRunner:
         """What runs the windows of one stream."""
         return MaskRunner(self, queries)
-
-    def separate(
-        self,
-        mixture: np.ndarray,
-        queries: Sequence[Query],
-        mode: Mode = "render",
-        progress: Progress | None = None,
-    ) -> np.ndarray:
-        return super().separate(mixture, queries, mode, progress)
 
     def combine(self, query: Query) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The vectors whose masks are added, and those whose masks are taken out."""
@@ -237,27 +174,6 @@ class PublishedSeparator(Separator):
         return encoded
 
 
-def pick_device(device: str) -> torch.device:
-    """A torch device by name; "auto" takes the fastest that is there.
-
-    Raises:
-        NotAvailableError: for a device that this machine does not have.
-    """
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if there[name])
-    if not there.get(device.split(":")[0], False):
-        raise NotAvailableError(
-            f"There is no device {device!r} here. Choose one of: "
-            f"{', '.join(name for name, present in there.items() if present)}."
-        )
-    return torch.device(device)
-
-
 class MaskRunner:
     """Runs the windows of one stream of a `PublishedSeparator`."""
 
@@ -267,8 +183,7 @@ class MaskRunner:
 
     def set_queries(self, queries: Sequence[Query]) -> None:
         separator = self.separator
-        for query in queries:
-            require_space((*query.keep, *query.remove), separator.space, separator.name)
+        separator.require_own(queries)
         distinct: dict[bytes, int] = {}
         vectors: list[np.ndarray] = []
 

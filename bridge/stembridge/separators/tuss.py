@@ -24,7 +24,7 @@ from .. import checkpoints
 from ..checkpoints_keys import install, on_meta
 from ..checkpoints_read import read_state, select
 from ..errors import CheckpointError, NotAvailableError, PromptError
-from ..prompts import Query, require_space
+from ..prompts import Query
 from .base import Capabilities
 from .fingerprint import fingerprint
 from .layers.locoformer import LARGE, MEDIUM, NAMES, Locoformer
@@ -126,8 +126,7 @@ class TussRunner(MaskRunner):
 
     def set_queries(self, queries: Sequence[Query]) -> None:
         separator = self.separator
-        for query in queries:
-            require_space((*query.keep, *query.remove), separator.space, separator.name)
+        separator.require_own(queries)
         repeatable = {separator.token(name).tobytes() for name in REPEATABLE}
         self._tokens: list[bytes] = []
         vectors: list[np.ndarray] = []
@@ -221,11 +220,7 @@ def assignment(cost: np.ndarray) -> list[int]:
 
 def missing() -> str | None:
     """Why TUSS cannot run here and what to do, or None."""
-    return (
-        checkpoints.missing("tuss:medium")
-        and checkpoints.missing("tuss:large")
-        and (checkpoints.missing("tuss:medium"))
-    )
+    return checkpoints.missing_all("tuss:medium", "tuss:large")
 
 
 def load(

@@ -218,11 +218,7 @@ def embed_clip(network: Cnn14, clip: Tensor) -> Tensor:
 
 def missing() -> str | None:
     """Why USS cannot run here and what to do, or None."""
-    return (
-        checkpoints.missing("uss:examples")
-        and checkpoints.missing("uss:classes")
-        and (checkpoints.missing("uss:examples"))
-    )
+    return checkpoints.missing_all("uss:examples", "uss:classes")
 
 
 def load(

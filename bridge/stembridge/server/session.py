@@ -160,7 +160,8 @@ class Session:
             return self.link.position + 1
         if self.bypass or self.link.bypassed:
             return self.link.position + math.ceil(0.05 * self.sample_rate)
-        return self._due_position
+        # Segments are longer than the ring: what waits for them waits in the chain.
+        return min(self._due_position, self.link.position + self.link.capacity_samples[0] // 2)
 
     def slack_seconds(self) -> float:
         """Time until the plugin needs what it has not got yet; negative = it is late."""
