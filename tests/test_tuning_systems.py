@@ -176,15 +176,20 @@ def test_the_gradient_reaches_the_vector_alone(system) -> None:
 
 
 def test_learning_lowers_the_error_and_moves_the_vector_alone(system) -> None:
-    """On one mixture, judged by itself: whatever the weights, downhill is downhill."""
+    """On one mixture, judged by itself: whatever the weights, downhill is downhill.
+
+    Steps are short where the filled weights make a rough surface (TUSS), as they are not real.
+    """
     tunable = system.tunable()
+    if system.name == "tuss":
+        tunable.step_size *= 0.1
     start = tunable.start([sound(tunable.sample_rate, 2.0)])
     wanted = sound(tunable.sample_rate, 0.25)[None]
     batch = Batch(wanted, wanted + sound(tunable.sample_rate, 0.25, 1, 310.0)[None])
     before = digest(system)
-    learned = learn(tunable, start, [batch], [batch], [batch], steps=4)
+    learned = learn(tunable, start, [batch], [batch], [batch], steps=8)
     assert learned.after_db > learned.before_db
-    assert learned.steps == 4 and digest(system) == before
+    assert learned.steps == 8 and digest(system) == before
     fixed = np.ones(len(start), bool)
     fixed[tunable.learnable] = False
     assert np.array_equal(learned.tuned[fixed], start[fixed])
