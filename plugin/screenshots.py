@@ -29,11 +29,16 @@ TOOLS = {"Xvfb": "xvfb", "openbox": "openbox", "xsettingsd": "xsettingsd"} | {
     "import": "imagemagick",
 }
 # Where a person clicks, at 100 %.
-LEARN_PAGE, RECORD, LAST_FIVE, LAST_TEN = (228, 89), (120, 126), (155, 161), (209, 161)
-ADD, TRY, BEFORE, LEARNED, SAVE = (78, 194), (198, 228), (75, 304), (166, 304), (257, 304)
-CHECK = (741, 86)
+LEARN_PAGE, RECORD, LAST_TEN = (228, 89), (120, 126), (209, 161)
+ADD, LEARNED, CHECK = (78, 194), (166, 304), (741, 86)
 ASIDE = (1690, 1090)  # of the display
 LONG_NAME = "The lead vocal of the second chorus, without the doubling and the long reverb"
+
+
+def _play_and_connect(stage: Stage, preset: str) -> None:
+    stage.serve()
+    stage.play(preset, seconds=0.0)
+    stage.wait_connected()
 
 
 def connected(stage: Stage) -> None:
@@ -63,18 +68,14 @@ def loading(stage: Stage) -> None:
 
 def gone(stage: Stage) -> None:
     stage.set_state(waiting="never")  # as in playing: pedalboard itself always renders
-    stage.serve()
-    stage.play("vocals", seconds=0.0)
-    stage.wait_connected()
+    _play_and_connect(stage, "vocals")
     stage.end_server()
     time.sleep(1.5)
     stage.shoot()
 
 
 def error(stage: Stage) -> None:
-    stage.serve()
-    stage.play("vocals", seconds=0.0)
-    stage.wait_connected()
+    _play_and_connect(stage, "vocals")
     stage.type_keep("theremin, bagpipes")
     time.sleep(4.0)
     stage.shoot()
@@ -97,9 +98,7 @@ def smallest(stage: Stage) -> None:
 
 def learn(stage: Stage) -> None:
     """Recorded for a while, and ten seconds chosen."""
-    stage.serve()
-    stage.play("vocals", seconds=0.0)
-    stage.wait_connected()
+    _play_and_connect(stage, "vocals")
     stage.click(*LEARN_PAGE)
     stage.click(*RECORD)
     stage.wait_status("learn_held_seconds", lambda value: value > 16.0)
@@ -126,9 +125,7 @@ def learned(stage: Stage) -> None:
 
 def probe(stage: Stage) -> None:
     """A sound that is not in the song."""
-    stage.serve()
-    stage.play("", seconds=0.0)
-    stage.wait_connected()
+    _play_and_connect(stage, "")
     stage.type_keep("siren")
     stage.wait_status("keep", lambda value: value == "siren")
     stage.click(*CHECK)
@@ -146,9 +143,7 @@ def dry_render(stage: Stage) -> None:
 
 
 def _begin_to_learn(stage: Stage, steps: int) -> None:
-    stage.serve()
-    stage.play("vocals", seconds=0.0)
-    stage.wait_connected()
+    _play_and_connect(stage, "vocals")
     stage.click(*LEARN_PAGE)
     stage.click(*RECORD)
     stage.wait_status("learn_held_seconds", lambda value: value > 12.0)

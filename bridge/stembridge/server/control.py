@@ -7,13 +7,12 @@ the others. A key with too much waiting is refused rather than queued without en
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from .ending import Ending
-from .log import LOGGER, event
+from .log import failure
 from .protocol import RequestError
 
 MOST_WAITING = 64
@@ -73,8 +72,7 @@ class Control:
             try:
                 work()
             except Exception as error:
-                event("A request failed", level=logging.ERROR, reason=error)
-                LOGGER.debug("traceback", exc_info=error)
+                failure("A request failed", error)
 
     def close(self, ending: Ending | None = None) -> None:
         """Weights that are being read cannot be interrupted: they get what time `ending` has."""

@@ -26,7 +26,7 @@ from typing import Any
 
 from ..errors import LinkError, StembridgeError
 from .ending import Ending
-from .log import LOGGER, event
+from .log import event, failure
 from .session import Session
 
 MOST_IN_BATCH = 16
@@ -293,8 +293,7 @@ class Engine:
             return
         text = str(error) if isinstance(error, StembridgeError) else f"{type(error).__name__}"
         batch[0].fail(f"Separation stopped: {text}. Load a preset to start again.")
-        event("A session failed", level=logging.ERROR, session=batch[0].id, reason=text)
-        LOGGER.debug("traceback", exc_info=error)
+        failure("A session failed", error, session=batch[0].id, reason=text)
 
 
 def _key(session: Session) -> int | None:

@@ -7,14 +7,13 @@ nothing to clients that have fallen silent.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from .clients import SERVER, Client, Subscription
 from .ending import Ending
-from .log import LOGGER, event
+from .log import event, failure
 from .reports import pairs, server_status, session_status
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class Housekeeping:
                     self._look_after(now)
                 self._send_due(now)
             except Exception as error:  # the house is kept whatever happens
-                event("Housekeeping failed", level=logging.ERROR, reason=error)
-                LOGGER.debug("traceback", exc_info=error)
+                failure("Housekeeping failed", error)
             wait = next_beat - time.monotonic()
             next_due = self._server.clients.next_due()
             if next_due is not None:

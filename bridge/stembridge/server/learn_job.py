@@ -13,7 +13,6 @@ wrong in it is a message to the session, never the end of anything else.
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import threading
 import time
@@ -24,7 +23,7 @@ from ..prompts import Clip
 from ..separators import Separator
 from .ending import Ending
 from .learn import Lesson, SessionLearning
-from .log import LOGGER, event
+from .log import failure
 from .protocol import RequestError
 
 SWITCH_SECONDS = 0.0005
@@ -73,8 +72,7 @@ class Job:
                 text = f"Learning failed: {error}"
             except Exception as error:  # audio and control go on whatever it is
                 text = f"Learning failed ({type(error).__name__}). See the server's log."
-                event("Learning failed", level=logging.ERROR, reason=error)
-                LOGGER.debug("traceback", exc_info=error)
+                failure("Learning failed", error)
         self.learning.message = text
         self.learning.job = None
 

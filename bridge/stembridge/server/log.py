@@ -20,6 +20,13 @@ def event(text: str, *, level: int = logging.INFO, **values: Any) -> None:
     LOGGER.log(level, text, extra={"values": values})
 
 
+def failure(text: str, error: Exception, **values: Any) -> None:
+    """Log what should not have happened: an event at level error, its traceback at debug."""
+    values.setdefault("reason", error)
+    event(text, level=logging.ERROR, **values)
+    LOGGER.debug("traceback", exc_info=error)
+
+
 class HumanFormatter(logging.Formatter):
     """`10:05:12 Session opened (session a1, rate 48000)`."""
 

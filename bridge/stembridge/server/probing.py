@@ -11,7 +11,6 @@ counts only for the very prompts that it was made of.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from dataclasses import replace
@@ -25,7 +24,7 @@ from ..prompts import NamePrompt, Prompt, TextPrompt
 from .ending import Ending
 from .learn_job import one_quiet_core
 from .learn_tape import Tape
-from .log import LOGGER, event
+from .log import failure
 from .protocol import Value
 
 if TYPE_CHECKING:
@@ -158,8 +157,7 @@ class Prober:
                 message = f"The probe failed: {error}"
             except Exception as error:  # audio and control go on whatever it is
                 message = f"The probe failed ({type(error).__name__}). See the server's log."
-                event("A probe failed", level=logging.ERROR, session=session.id, reason=error)
-                LOGGER.debug("traceback", exc_info=error)
+                failure("A probe failed", error, session=session.id)
             session.probing.finish(preset, result, message)
 
     def _probe(
