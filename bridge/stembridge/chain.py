@@ -21,47 +21,38 @@ A chain belongs to one thread at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .audio import SMALLEST_NORMAL, check_block, check_channels, check_sample_rate, sanitize
-from .chain_mix import Mix, Voice
+from .chain_block import ChainBlock, joined
+from .chain_mix import Voice
+from .chain_presets import (
+    common_mode,
+    encode_preset,
+    encode_query,
+    mix_of,
+    separator_key,
+    separator_of,
+)
 from .chain_streams import StemStreams
+from .chain_timing import ChainTiming, chain_latency
 from .errors import PresetError
-from .latency import BlockTiming, FixedLatency, SampleQueue, latency_samples
+from .latency import FixedLatency, SampleQueue
 from .prompts import Query
-from .resample import Resampler
-from .separators import Mode, Separator, SeparatorStream, load_separator
-from .separators.auto import resolved
+from .separators import Mode, Separator
 
 if TYPE_CHECKING:
     from .presets import Output, Preset
+
+__all__ = ["ChainBlock", "SeparationChain", "encode_preset", "separator_of"]
 
 PUSH_SECONDS = 10
 """Longer pushes are worked through in pieces, so that working memory stays bounded."""
 
 
-@dataclass(frozen=True)
-class ChainBlock:
-    """A piece of the separated stream, float32 `(channels, samples)`.
-
-    In a chain of several presets there is a leading axis, `(presets, channels, samples)`.
-    `start_samples` is the position of the first sample in the stream.
-    """
-
-    start_samples: int
-    target: np.ndarray
-    remainder: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return self.target.shape[-1]
-
-
-class SeparationChain:
+class SeparationChain(ChainTiming):
     """Separator, resampling, channels, remainder, gains and effects as one stream.
 
     `push` looks ahead and delays nothing; `process` delays by `latency_samples`.
@@ -95,12 +86,12 @@ class SeparationChain:
         wanted: list[Preset | Query] = list(what) if isinstance(what, Sequence) else [what]
         if not wanted:
             raise PresetError("No preset to separate. Give at least one.")
-        self._separator_key = _separator_key(wanted)
+        self._separator_key = separator_key(wanted)
         self._mode_given = mode is not None
-        self.mode: Mode = mode or _common_mode(wanted)
+        self.mode: Mode = mode or common_mode(wanted)
         self.separator = separator or separator_of(wanted)
         self._voices = [
-            Voice(_query(item, self.separator), _mix(item), self.sample_rate, self.channels)
+            Voice(encode_query(item, self.separator), mix_of(item), self.sample_rate, self.channels)
             for item in wanted
         ]
         self._stems = StemStreams(
@@ -110,7 +101,7 @@ class SeparationChain:
             self.sample_rate,
             self.channels,
         )
-        self.latency_samples = self._latency()
+        self.latency_samples = chain_latency(self.sample_rate, self.separator, self.streams[0])
         self._dry = SampleQueue((self.channels,))
         # Target and remainder travel through one queue: (2, presets, channels, samples).
         self._delayed = FixedLatency(
@@ -120,50 +111,7 @@ class SeparationChain:
         )
         self.reset()
 
-    # --- timing, all in host samples -------------------------------------------------
-
-    def latency_parts(self) -> dict[str, int]:
-        """What the latency is made of, which is that of blocks of any size.
-
-        `separator_samples` is its look-ahead, `resampler_samples` that of both rate
-        changes, `adaptation_samples` the wait for whole steps. Their sum is the latency.
-        Blocks of one size need no less: the first sound, from which steps are counted, may
-        come anywhere in a block.
-        """
-        total = self.latency_samples
-        resampler = self._stems.resampler_samples
-        separator = int(self.streams[0].lookahead_samples * self._stems.rate_ratio)
-        return {
-            "separator_samples": separator,
-            "resampler_samples": resampler,
-            "adaptation_samples": total - separator - resampler,
-        }
-
-    @property
-    def step_samples_host(self) -> float:
-        """The separator's step; not a whole number where rates differ."""
-        return self.streams[0].step_samples * self._stems.rate_ratio
-
-    @property
-    def samples_to_next_step(self) -> int:
-        """How many more host samples must be fed until `due` grows; at least 1. Before the
-        first sound: if it comes at once."""
-        return self._stems.samples_to_next_step
-
-    @property
-    def memory_samples(self) -> int | None:
-        """After so much digital silence the output is silent too; None if not known."""
-        memory = getattr(self.streams[0], "memory_samples", None)
-        if memory is None:
-            return None
-        return int(memory * self._stems.rate_ratio) + 2 * self._stems.resampler_samples + 1
-
     # --- the separator's side --------------------------------------------------------
-
-    @property
-    def streams(self) -> list[SeparatorStream]:
-        """The separator's streams, for who advances several chains in one call."""
-        return self._stems.streams
 
     def feed(self, block: np.ndarray) -> None:
         """Take float `(channels, samples)`; nothing is separated before `advance`.
@@ -244,7 +192,7 @@ class SeparationChain:
 
     def can_swap(self, preset: Preset | Query) -> bool:
         """Whether `set_preset` can do it, or a new chain with another latency is needed."""
-        key = _separator_key([preset])
+        key = separator_key([preset])
         mode = None if isinstance(preset, Query) else preset.mode
         same_key = key is None or self._separator_key is None or key == self._separator_key
         return same_key and (self._mode_given or mode is None or mode == self.mode)
@@ -264,7 +212,7 @@ class SeparationChain:
                 "options or another mode, and so another latency. Build a new chain for it."
             )
         voice = self._voices[index]
-        query, mix = _query(preset, self.separator), _mix(preset)
+        query, mix = encode_query(preset, self.separator), mix_of(preset)
         asked = [v.asked for v in self._voices]
         asked[index] = query if query.keep else Query(keep=query.remove, label=query.label)
         self._stems.set_queries(asked)
@@ -317,13 +265,7 @@ class SeparationChain:
             self.feed(block[:, start : start + size])
             self.advance()
             pieces.append(self._split(self._stems.take()))
-        if len(pieces) == 1:
-            return pieces[0]
-        return ChainBlock(
-            pieces[0].start_samples,
-            np.concatenate([piece.target for piece in pieces], axis=-1),
-            np.concatenate([piece.remainder for piece in pieces], axis=-1),
-        )
+        return joined(pieces)
 
     def _push_pair(self, block: np.ndarray) -> np.ndarray:
         ready = self._push(block)
@@ -341,97 +283,4 @@ class SeparationChain:
         return ChainBlock(start, target, remainder)
 
     def _public(self, block: ChainBlock) -> ChainBlock:
-        if self._several:
-            return block
-        return ChainBlock(block.start_samples, block.target[0], block.remainder[0])
-
-    def _latency(self) -> int:
-        stream = self.streams[0]
-        return _chain_latency(
-            self.sample_rate,
-            self.separator.sample_rate,
-            stream.step_samples,
-            stream.lookahead_samples,
-        )
-
-
-@lru_cache(maxsize=256)
-def _chain_latency(host_hz: int, own_hz: int, step: int, lookahead: int) -> int:
-    """Host samples; the same stages as in `StemStreams`, whose lanes do not matter here."""
-    there, back = Resampler(host_hz, own_hz, 1), Resampler(own_hz, host_hz, 1)
-    return latency_samples([there.timing, BlockTiming(step, lookahead), back.timing])
-
-
-def _query(item: Preset | Query, separator: Separator) -> Query:
-    if isinstance(item, Query):
-        return item
-    return _encoded(item, separator)
-
-
-@lru_cache(maxsize=64)
-def _encoded(preset: Preset, separator: Separator) -> Query:
-    """Encoding an example clip takes a while; presets are values and separators never change."""
-    from .presets import query_of
-
-    return query_of(preset, separator)
-
-
-def _mix(item: Preset | Query) -> Mix:
-    if isinstance(item, Query):
-        return Mix()
-    return Mix(item.output, item.target_gain_db, item.remainder_gain_db, item.effects)
-
-
-def encode_preset(preset: Preset, separator: Separator) -> Query:
-    """Encode a preset's prompts and remember the result, so that chains need not wait for it.
-
-    Thread-safe; raises PresetError for prompts that the separator cannot take.
-    """
-    return _encoded(preset, separator)
-
-
-SeparatorKey = tuple[str, tuple[tuple[str, object], ...]]
-
-
-def _separator_key(items: Sequence[Preset | Query]) -> SeparatorKey | None:
-    """Separator and options that all the presets need; None if there are only queries."""
-    keys: dict[SeparatorKey, str] = {}
-    for item in items:
-        if not isinstance(item, Query):
-            item, _ = resolved(item)
-            options = tuple(sorted((name, value) for name, value in item.options.items()))
-            keys.setdefault((item.separator, options), item.name)
-    if len(keys) > 1:
-        names = ", ".join(repr(name) for name in keys.values())
-        raise PresetError(
-            f"The presets {names} need different separators or options and cannot share one "
-            "pass. Run them one after the other."
-        )
-    return next(iter(keys), None)
-
-
-def _common_mode(items: Sequence[Preset | Query]) -> Mode:
-    wanted: Mode | None = None
-    for item in items:
-        mode = None if isinstance(item, Query) else item.mode
-        if mode is not None and wanted not in (None, mode):
-            raise PresetError(
-                f"The presets ask for different modes ({wanted} and {mode}). "
-                "Give one mode for all, or run them one after the other."
-            )
-        wanted = mode or wanted
-    return wanted or "render"
-
-
-def separator_of(presets: Sequence[Preset | Query]) -> Separator:
-    """The separator that all the presets name, loaded.
-
-    Raises:
-        PresetError: if they name different ones, or there are only queries.
-        NotAvailableError: if it is not to be had here.
-    """
-    key = _separator_key(presets)
-    if key is None:
-        raise PresetError("Bare queries need a separator. Give separator=load_separator(name).")
-    name, options = key
-    return load_separator(name, **dict(options))
+        return block if self._several else block.of(0)
