@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from stembridge.prompts import NamePrompt, Query
 from stembridge.separators import Mode, load_separator, unet_engine
 from stembridge.separators.layers.unet_grid import GridRun
 from stembridge.separators.layers.unet_masks import continue_mask, own_mask, ratio_masks
+from stembridge.separators.layers.unet_packed import PackedUNet
 from stembridge.separators.unet import Unet
 from stembridge.separators.unet_engine import GridMasks, _Sigmoids, combine, prepare
 
@@ -144,6 +146,40 @@ def test_several_streams_in_one_call_equal_each_alone(
     for stream, audio, q, mode in zip(streams, audios, queries, modes, strict=True):
         together = np.concatenate([stream.take(), stream.flush()], axis=2)
         assert np.allclose(together, unet.separate(audio, q, mode), atol=1e-5)
+
+
+def test_equal_windows_go_through_a_network_once(
+    unet: Unet, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instances on copies of a track, some in step and one a moment later, each with its own
+    prompts: leaves and further sounds. The stems are those of each stream alone."""
+    wishes = [("vocals",), ("instrumental",), ("drums",), ("bass", "guitar"), ("guitar",)]
+    wishes += [("keys",), ("vocals", "keys"), ("guitar",)]
+    audio = noise(random, 9000)
+    audios = [audio[:, i // 6 * 500 :] for i in range(len(wishes))]
+    queries = [named(unet, *names) for names in wishes]
+    alone = [unet.separate(a, q, "live") for a, q in zip(audios, queries, strict=True)]
+
+    run_window, calls = unet_engine.run_window, []
+
+    def counting(network: PackedUNet, magnitudes: torch.Tensor, *args: Any, **more: Any) -> Any:
+        calls.append((network, magnitudes.shape[0]))
+        return run_window(network, magnitudes, *args, **more)
+
+    monkeypatch.setattr(unet_engine, "run_window", counting)
+    streams = [unet.stream(q, "live") for q in queries]
+    for stream, piece in zip(streams, audios, strict=True):
+        stream.feed(piece)
+    while any(stream.due for stream in streams):
+        calls.clear()
+        unet.advance(streams)
+        networks = unet.networks("live")
+        expected = {networks.vocals: 2, networks.instrumental: 2, networks.prompted: 1}
+        assert dict(calls) == {**expected, networks.sounds: 2}, "two distinct windows"
+        assert len(calls) == 4
+    for stream, expected_stems in zip(streams, alone, strict=True):
+        together = np.concatenate([stream.take(), stream.flush()], axis=2)
+        assert np.allclose(together, expected_stems, atol=1e-5)
 
 
 def test_other_queries_take_over_smoothly(unet: Unet, random: np.random.Generator) -> None:

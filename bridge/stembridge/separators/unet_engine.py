@@ -12,7 +12,7 @@ vectors never share a batch with the leaves).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from .layers.unet import BINS, FRAME_MULTIPLE
 from .layers.unet_grid import LOOKAHEAD_FRAMES, REACH_FRAMES, GridRun, padded_frames
 from .layers.unet_masks import own_mask, ratio_masks
-from .layers.unet_packed import Affines
+from .layers.unet_packed import Affine, Affines
 from .layers.unet_window import run_window
 from .unet_queries import VOCALS_LEAF, Layout, Plan, PlannedQuery
 
@@ -111,6 +111,8 @@ def combine(prepared: Prepared, magnitudes: Tensor, found: _Sigmoids) -> Tensor:
 def window_masks(jobs: Sequence[tuple[Prepared, Tensor]], first: int, stop: int) -> list[Tensor]:
     """Masks of frames `first` to `stop` of each job's window, in common network calls.
 
+    Equal windows (instances on copies of a track) go through a network once.
+
     Args:
         jobs: what is wanted of which window, magnitudes `(2, T, BINS)`, equal T, all of the
             same networks.
@@ -118,33 +120,55 @@ def window_masks(jobs: Sequence[tuple[Prepared, Tensor]], first: int, stop: int)
     Returns: per job `(queries, 2, stop - first, BINS)`.
     """
     found = [_Sigmoids() for _ in jobs]
-    networks = jobs[0][0].networks
+    networks, like = jobs[0][0].networks, _first_equal([window for _, window in jobs])
+
+    def gather(wanted: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """The distinct windows of some jobs, and for each of these jobs the row of its own."""
+        distinct = sorted({like[i] for i in wanted})
+        rows = [distinct.index(like[i]) for i in wanted]
+        return torch.stack([jobs[i][1] for i in distinct]), rows
+
     pair = [i for i, (prepared, _) in enumerate(jobs) if prepared.plan.needs_pair]
     if pair:
-        windows = torch.stack([jobs[i][1] for i in pair])
+        windows, own = gather(pair)
         affines = jobs[0][0].pair
         vocals = run_window(networks.vocals, windows, affines[0], first, stop)
         rest = run_window(networks.instrumental, windows, affines[1], first, stop)
-        for row, i in enumerate(pair):
+        for row, i in zip(own, pair, strict=True):
             found[i].pair = torch.stack([vocals[row], rest[row]])
     group = [i for i, (prepared, _) in enumerate(jobs) if prepared.plan.needs_group]
     if group:
         rows = jobs[0][0].layout.leaves - 1
-        windows = torch.stack([jobs[i][1] for i in group])
-        affines = _repeat(jobs[0][0].group, len(group))
-        spread = torch.arange(len(group)).repeat_interleave(rows)
+        windows, own = gather(group)
+        affines = _repeat(jobs[0][0].group, len(windows))
+        spread = torch.arange(len(windows)).repeat_interleave(rows)
         masks = run_window(networks.prompted, windows, affines, first, stop, spread)
-        for row, i in enumerate(group):
+        for row, i in zip(own, group, strict=True):
             found[i].group = masks[row * rows : (row + 1) * rows]
-    for i, (prepared, window) in enumerate(jobs):
-        found[i].extras = tuple(
-            run_window(networks.sounds, window[None], affines, first, stop)[0]
-            for affines in prepared.extras
+    extras = [(i, affines) for i, (prepared, _) in enumerate(jobs) for affines in prepared.extras]
+    if extras:
+        windows, own = gather([i for i, _ in extras])
+        affines = _joined(networks.sounds.condition, [affines for _, affines in extras])
+        # A result's own way up, so that its bits do not depend on who shares its encoding.
+        masks = run_window(
+            networks.sounds, windows, affines, first, stop, torch.tensor(own), share_skips=False
         )
+        for (i, _), mask in zip(extras, masks, strict=True):
+            found[i].extras = (*found[i].extras, mask)
     return [
         combine(prepared, window[:, first:stop], result)
         for (prepared, window), result in zip(jobs, found, strict=True)
     ]
+
+
+def _first_equal(windows: Sequence[Tensor]) -> list[int]:
+    """For each window the index of the first one that equals it."""
+    firsts: list[int] = []
+    sums = [float(window[:, -1].sum()) for window in windows]  # of the newest frame: a quick no
+    for i, window in enumerate(windows):
+        same = (j for j in firsts if sums[j] == sums[i] and torch.equal(windows[j], window))
+        firsts.append(firsts[j] if (j := next(same, None)) is not None else i)
+    return firsts
 
 
 def _repeat(affines: Affines, times: int) -> Affines:
@@ -157,6 +181,23 @@ def _repeat(affines: Affines, times: int) -> Affines:
         )
 
     return affines if times == 1 else Affines(many(affines.down), many(affines.up))
+
+
+def _joined(condition: str, parts: Sequence[Affines]) -> Affines:
+    """The maps of several prompts of one network, one after the other."""
+
+    def one(maps: Iterable[tuple[Affine, ...]], prompted: bool) -> tuple[Affine, ...]:
+        return tuple(
+            (torch.cat([g for g, _ in each]), torch.cat([s for _, s in each]))
+            if prompted
+            else each[0]
+            for each in maps
+        )
+
+    if len(parts) == 1:
+        return parts[0]
+    down = one(zip(*(p.down for p in parts), strict=True), condition == "all")
+    return Affines(down, one(zip(*(p.up for p in parts), strict=True), True))
 
 
 class GridMasks:

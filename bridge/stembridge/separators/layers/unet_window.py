@@ -63,6 +63,8 @@ def run_window(
     first: int = 0,
     stop: int | None = None,
     spread: Tensor | None = None,
+    *,
+    share_skips: bool = True,
 ) -> Tensor:
     """The masks of frames `first` to `stop` of a window.
 
@@ -71,6 +73,8 @@ def run_window(
         affines: of the batch, or of the spread batch.
         spread: indices into the batch, one per wanted result, where several prompts share
             one encoding ("decoder" networks) or one input ("all").
+        share_skips: False goes the whole way up for every prompt by itself, so that the bits
+            are those of a prompt alone; an encoding is shared nevertheless.
 
     Returns: float32 `(batch or len(spread), 2, stop - first, BINS)` in 0..1.
     """
@@ -81,7 +85,10 @@ def run_window(
     if spread is not None and network.condition != "decoder":
         magnitudes, spread = magnitudes[spread], None
     plan = _plan(frames, first, stop)
-    return _run_up(network, _run_down(network, magnitudes, affines, plan), affines, plan, spread)
+    skips = _run_down(network, magnitudes, affines, plan)
+    if spread is not None and not share_skips:
+        skips, spread = [skip[spread] for skip in skips], None
+    return _run_up(network, skips, affines, plan, spread)
 
 
 def _run_down(
