@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from .common import (
@@ -11,21 +10,17 @@ from .common import (
     add_json_argument,
     add_verb,
     console_err,
-    console_out,
     open_separator,
     positive_int,
     print_json,
-    progress_bar,
     use_threads,
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..presets import Preset
     from ..separators import Separator
-    from .separate_job import Group, Outcome, Settings
-    from .separate_plan import Target, Track
+    from .separate_job import Group, Outcome
+    from .separate_plan import Target
 
 _EPILOG = """examples:
   stembridge separate song.mp3                      vocals, drums, bass, other of one song
@@ -116,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from ..errors import AudioError
+    from .separate_batch import run_batch
     from .separate_job import Settings
     from .separate_plan import check_pattern, find_tracks, place_outputs
 
@@ -143,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     place_outputs(tracks, stems, Path(args.out), pattern, args.format, args.overwrite)
     settings = Settings(args.bits, args.clip, args.overwrite, args.plot)
-    outcomes = _run_batch(args, tracks, groups, settings)
+    outcomes = run_batch(args, tracks, groups, settings)
     return _report(args, outcomes, groups)
 
 
@@ -258,87 +254,6 @@ def _check_mode(separator: Separator, mode: str) -> None:
             f"The separator {separator.name!r} has no mode {mode!r}. "
             f"Choose one of: {', '.join(separator.modes)}."
         )
-
-
-def _run_batch(
-    args: argparse.Namespace, tracks: list[Track], groups: list[Group], settings: Settings
-) -> list[Outcome]:
-    """Run the songs on `-j` worker threads. The main thread only waits and draws, so that
-    Ctrl-C always finds it: the workers then stop at their next block and clean up."""
-    import threading
-    from concurrent.futures import Future, ThreadPoolExecutor, wait
-
-    from .separate_job import Outcome, separate_track
-
-    cancel = threading.Event()
-    outcomes: dict[int, Outcome] = {}
-    with progress_bar() as bars, ThreadPoolExecutor(args.jobs) as pool:
-
-        def work(track: Track) -> Outcome:
-            if track.problem is not None:
-                return Outcome(track, "failed", track.problem)
-            if track.exists:
-                return _existing(track, args.skip_existing)
-            task = bars.add_task(track.path.name[:40], total=None)
-
-            def advance(done_seconds: float, total_seconds: float) -> None:
-                bars.update(task, completed=done_seconds, total=total_seconds or None)
-
-            try:
-                return separate_track(track, groups, settings, cancel, advance)
-            finally:
-                bars.remove_task(task)
-
-        futures: dict[Future[Outcome], int] = {}
-        waiting: set[Future[Outcome]] = set()
-        for index, track in enumerate(tracks):
-            future = pool.submit(work, track)
-            futures[future] = index
-            waiting.add(future)
-        while waiting:
-            try:
-                finished, waiting = wait(waiting, timeout=0.2)
-                for future in finished:
-                    outcome = outcomes[futures[future]] = future.result()
-                    _tell(args, outcome, bars.console)
-            except KeyboardInterrupt:
-                if not cancel.is_set():
-                    bars.console.print("Stopping; finished songs stay, the rest is removed…")
-                cancel.set()
-    return [outcomes[index] for index in sorted(outcomes)]
-
-
-def _existing(track: Track, skip: bool) -> Outcome:
-    from ..errors import AudioError
-    from .separate_job import Outcome
-
-    if skip:
-        return Outcome(track, "exists")
-    there = next(path for path in track.outputs.values() if path.exists() or path.is_symlink())
-    return Outcome(
-        track,
-        "failed",
-        AudioError(
-            f"{track.path}: {there} exists already. Replace it with --overwrite, or leave such "
-            "songs out with --skip-existing."
-        ),
-    )
-
-
-def _tell(args: argparse.Namespace, outcome: Outcome, above_bars: Console) -> None:
-    """One line per song as soon as it is finished; on a terminal it goes above the bars."""
-    from rich.markup import escape
-
-    from .separate_report import done_line
-
-    name = escape(str(outcome.track.path))
-    if outcome.status == "done":
-        to_stdout = not args.json and not sys.stdout.isatty()
-        (console_out() if to_stdout else above_bars).print(done_line(outcome))
-    elif outcome.status == "exists":
-        above_bars.print(f"[yellow]–[/] {name}: has results already, skipped")
-    elif outcome.status == "failed":
-        above_bars.print(f"[red]✗[/] {escape(str(outcome.error))}")
 
 
 def _report(args: argparse.Namespace, outcomes: list[Outcome], groups: list[Group]) -> int:
