@@ -227,7 +227,7 @@ def test_a_clip_beside_the_preset_may_be_a_link_but_not_leave_by_name(tmp_path: 
 def test_the_largest_vector_that_is_taken_gives_finite_sound() -> None:
     """Numbers at the limit: whatever it sounds like, it stays a number."""
     from stembridge import Separate
-    from stembridge.presets_model import MAX_VECTOR_VALUE
+    from stembridge.presets_limits import MAX_VECTOR_VALUE
 
     unet = load_separator("unet")
     layout = unet.layout  # type: ignore[attr-defined]

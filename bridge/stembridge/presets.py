@@ -1,8 +1,9 @@
 """Presets, the public face: what the chain, the server, the plugin and scripts import.
 
-The object is in `presets_model`, its text form in `presets_format`, the folders in
-`presets_store`, the effects it may carry in `presets_effects`. `query_of` is the one bridge
-from a preset to a separator.
+The object is in `presets_model`, with what its parts must be in `presets_limits`,
+`presets_prompts` and `presets_effects`. Its text form is `presets_format`, read by
+`presets_read` with `presets_fields` and `presets_flac`; the folders are in `presets_store`.
+`query_of` is the one bridge from a preset to a separator.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A `Preset` is immutable and valid from the moment it exists: whoever builds one, a file, a
 script or the tuner, goes through the same checks and gets the same `PresetError`, which
-names the source, the field and what to do. Sizes are bounded, because presets travel
-between strangers. Reading and writing the text form is `presets_format`; folders are
-`presets_store`.
+names the source, the field and what to do. How large its parts may be is `presets_limits`,
+what prompts must be `presets_prompts`. Reading and writing the text form is `presets_format`;
+folders are `presets_store`.
 """
 
 from __future__ import annotations
@@ -17,33 +17,24 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from .errors import PresetError
 from .presets_effects import EffectSpec
-from .prompts import Clip, ExamplePrompt, NamePrompt, Prompt, TextPrompt, TunedPrompt
+from .presets_limits import (
+    MAX_EFFECTS,
+    MAX_GAIN_DB,
+    MAX_NAME_CHARACTERS,
+    MAX_SCALARS,
+    MAX_TEXT_CHARACTERS,
+    complain,
+)
+from .presets_prompts import check_prompts, comparable
+from .prompts import Clip, Prompt
 from .separators import MODES, SEPARATORS, Mode
+from .separators.auto import AUTO
 
 Output = Literal["target", "remainder", "mix"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 Scalar = bool | int | float | str
-AUTO = "auto"
-"""As `separator`: chosen by the prompts and by what is installed, when the chain is built."""
-
-MAX_NAME_CHARACTERS = 80
-MAX_TEXT_CHARACTERS = 4000
-MAX_PROMPTS = 32
-MAX_CLIPS = 64
-MAX_CLIP_SECONDS = 600.0
-MAX_CLIP_CHANNELS = 8
-MAX_CLIP_VALUES = 600 * 96000 * 2
-"""Samples of all channels of all clips: ten minutes of stereo at 96 kHz."""
-MAX_VECTOR_DIMENSIONS = 65536
-MAX_VECTOR_VALUE = 1e4
-"""Far beyond what any encoder gives; larger numbers could overflow in a network."""
-MAX_EFFECTS = 32
-MAX_SCALARS = 64
-MAX_GAIN_DB = 24.0
 
 
 @dataclass(frozen=True)
@@ -52,12 +43,6 @@ class PathClip(Clip):
 
     path: str = ""
     sha256: str = ""
-
-
-def complain(source: str, where: str, problem: str, what_to_do: str) -> PresetError:
-    """The one shape of a preset's error: file, field, problem, next step."""
-    place = f"{source}: " if source else ""
-    return PresetError(f"{place}{where}: {problem}. {what_to_do}")
 
 
 def slug_of(name: str) -> str:
@@ -77,7 +62,8 @@ class Preset:
         name: shown as it is; `slug` is made of it.
         keep, remove: the prompts; at least one of both. With an empty `keep` the target is
             everything but `remove`.
-        separator, options: handed to `load_separator(separator, **options)`.
+        separator, options: handed to `load_separator(separator, **options)`; "auto" is chosen
+            by the prompts and by what is installed, when the chain is built.
         mode: "live", "mix" or "render"; None leaves it to the face: best quality
             ("render") in files and scripts, playback ("mix") in the DAW.
         output: what is heard: the target, the remainder, or both mixed.
@@ -112,7 +98,8 @@ class Preset:
         for name in ("keep", "remove", "effects"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_texts()
-        self._check_prompts()
+        separator = None if self.separator == AUTO else self.separator
+        check_prompts(self.keep, self.remove, separator, self._bad)
         self._check_separator()
         for name in ("target_gain_db", "remainder_gain_db"):
             object.__setattr__(self, name, self._checked_gain(name))
@@ -167,94 +154,6 @@ class Preset:
         if not self.name.strip():
             raise self._bad("name", "it is empty", "Give the preset a name.")
 
-    def _check_prompts(self) -> None:
-        if not self.prompts:
-            raise self._bad(
-                "keep", "nothing to keep and nothing to remove", 'Add a prompt, such as "vocals".'
-            )
-        clips, seconds = 0, 0.0
-        for side in ("keep", "remove"):
-            prompts = getattr(self, side)
-            if len(prompts) > MAX_PROMPTS:
-                raise self._bad(side, f"{len(prompts)} prompts", f"Keep to {MAX_PROMPTS}.")
-            for index, prompt in enumerate(prompts):
-                where = f"{side}[{index}]"
-                self._check_prompt(where, prompt)
-                if isinstance(prompt, ExamplePrompt):
-                    clips += len(prompt.clips)
-                    seconds += sum(c.audio.shape[-1] / c.sample_rate for c in prompt.clips)
-        if clips > MAX_CLIPS or seconds > MAX_CLIP_SECONDS:
-            raise self._bad(
-                "keep and remove",
-                f"{clips} example clips of {seconds:.0f} s in all are too much",
-                f"Keep to {MAX_CLIPS} clips and {MAX_CLIP_SECONDS:.0f} s.",
-            )
-
-    def _check_prompt(self, where: str, prompt: Prompt) -> None:
-        if isinstance(prompt, NamePrompt | TextPrompt):
-            word = prompt.name if isinstance(prompt, NamePrompt) else prompt.text
-            if not isinstance(word, str) or not word.strip():
-                raise self._bad(where, "the prompt is empty", 'Name a sound, such as "vocals".')
-            if len(word) > MAX_TEXT_CHARACTERS:
-                raise self._bad(where, "the prompt is too long", f"Keep to {MAX_TEXT_CHARACTERS}.")
-        elif isinstance(prompt, ExamplePrompt):
-            if not prompt.clips:
-                raise self._bad(where, "an example without clips", "Add a clip of the sound.")
-            for number, clip in enumerate(prompt.clips):
-                self._check_clip(f"{where}.example[{number}]", clip)
-        elif isinstance(prompt, TunedPrompt):
-            vector = prompt.vector
-            if (
-                not isinstance(vector, np.ndarray)
-                or vector.ndim != 1
-                or not (0 < vector.size <= MAX_VECTOR_DIMENSIONS)
-            ):
-                raise self._bad(
-                    f"{where}.tuned.vector",
-                    f"it needs 1 to {MAX_VECTOR_DIMENSIONS} numbers in one row",
-                    "Tune the prompt again.",
-                )
-            if not np.isfinite(vector).all():
-                raise self._bad(f"{where}.tuned.vector", "not finite", "Tune the prompt again.")
-            if np.abs(vector).max() > MAX_VECTOR_VALUE:
-                raise self._bad(
-                    f"{where}.tuned.vector",
-                    f"numbers beyond {MAX_VECTOR_VALUE:g}",
-                    "Tune the prompt again.",
-                )
-            if not isinstance(prompt.space, str) or ":" not in prompt.space:
-                raise self._bad(
-                    f"{where}.tuned.space",
-                    f"{prompt.space!r} is not a space",
-                    'A space reads "separator:hash of its weights". Tune the prompt again.',
-                )
-            owner = prompt.space.split(":", 1)[0]
-            if owner != self.separator != AUTO:
-                raise self._bad(
-                    f"{where}.tuned.space",
-                    f"the vector belongs to the separator {owner!r}, not to {self.separator!r}",
-                    f"Set separator to {owner!r}, or tune the prompt again with this one.",
-                )
-        else:
-            raise self._bad(
-                where,
-                f"{type(prompt).__name__} is not a prompt",
-                "Use NamePrompt, TextPrompt, ExamplePrompt or TunedPrompt.",
-            )
-
-    def _check_clip(self, where: str, clip: Clip) -> None:
-        audio = clip.audio
-        if audio.ndim != 2 or not 1 <= audio.shape[0] <= MAX_CLIP_CHANNELS or not audio.shape[1]:
-            raise self._bad(
-                where,
-                f"a clip of shape {audio.shape}",
-                f"Give (channels, samples) with 1 to {MAX_CLIP_CHANNELS} channels and sound in it.",
-            )
-        if not 1000 <= clip.sample_rate <= 768000:
-            raise self._bad(where, f"a rate of {clip.sample_rate} Hz", "Use 8000 to 192000 Hz.")
-        if not np.isfinite(audio).all():
-            raise self._bad(where, "the clip holds NaN or infinity", "Export the clip again.")
-
     def _check_separator(self) -> None:
         if self.separator not in (*SEPARATORS, AUTO):
             raise self._bad(
@@ -291,30 +190,10 @@ class Preset:
 
 
 def _comparable(preset: Preset) -> tuple[Any, ...]:
-    def prompt(value: Prompt) -> tuple[Any, ...]:
-        if isinstance(value, NamePrompt):
-            return ("name", value.name)
-        if isinstance(value, TextPrompt):
-            return ("text", value.text)
-        if isinstance(value, ExamplePrompt):
-            return (
-                "example",
-                *(
-                    (c.label, c.sample_rate, c.audio.shape, np.asarray(c.audio, "<f4").tobytes())
-                    for c in value.clips
-                ),
-            )
-        return (
-            "tuned",
-            np.asarray(value.vector, np.float32).tobytes(),
-            value.space,
-            value.label,
-        )
-
     return (
         preset.name,
-        tuple(prompt(p) for p in preset.keep),
-        tuple(prompt(p) for p in preset.remove),
+        tuple(comparable(p) for p in preset.keep),
+        tuple(comparable(p) for p in preset.remove),
         preset.separator,
         dict(preset.options),
         preset.mode,

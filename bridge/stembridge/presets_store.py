@@ -16,7 +16,8 @@ from typing import Literal
 
 from .atomic import write_text_whole
 from .errors import PresetError
-from .presets_format import MAX_TEXT_BYTES, dumps, loads
+from .presets_format import dumps, loads
+from .presets_limits import MAX_TEXT_BYTES
 from .presets_model import Preset, slug_of
 
 SUFFIX = ".preset"

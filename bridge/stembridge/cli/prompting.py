@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..audiofile import open_audio
 from ..errors import AudioError
 from ..presets import Preset
-from ..presets_model import MAX_CLIP_SECONDS
+from ..presets_limits import MAX_CLIP_SECONDS
 from ..prompts import Clip, ExamplePrompt, NamePrompt, Prompt, TextPrompt
 from .common import open_separator
 from .separate_plan import prompt_label
