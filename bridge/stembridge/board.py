@@ -7,9 +7,8 @@ pedalboard runs its effects in C++ and knows nothing of methods written in Pytho
 cannot be put in at all. So this is the container for both. It behaves like a list and is
 called like a `Pedalboard`. What it cannot run is a TypeError that says what to do.
 
-Streams (`reset=False`) give the samples of the one-shot call: pedalboard's effects are fed
-in whole buffers of `buffer_size`, because they forget their state when a longer one comes,
-and latency is compensated by what `flush` brings out.
+Streams (`reset=False`) give the samples of the one-shot call, see `board_plugins` for
+pedalboard's effects.
 """
 
 from __future__ import annotations
@@ -20,16 +19,11 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 import pedalboard
 
+from .board_plugins import PluginStage, plugin_parts, whole_plugin
 from .effect_base import Effect, StreamFormat
 from .errors import AudioError
-from .latency import SampleQueue
 
 __all__ = ["Board"]
-
-_LONGEST_DELAY_SECONDS = 60
-_WHOLE_ONLY = (pedalboard.PitchShift, pedalboard.GSMFullRateCompressor)
-"""Called chunk by chunk, pedalboard 0.9 gives silence or other samples for these than for the
-whole piece; streams wait for `flush` and run them once."""
 
 
 class Board(Effect, MutableSequence[Any]):
@@ -45,7 +39,7 @@ class Board(Effect, MutableSequence[Any]):
     def __init__(self, effects: Iterable[Any] | None = None) -> None:
         super().__init__()
         self._effects: list[Any] = []
-        self._stages: list[Effect | _PluginStage] = []
+        self._stages: list[Effect | PluginStage] = []
         self._streamed: list[Any] = []
         self.extend(effects or [])
 
@@ -114,7 +108,7 @@ class Board(Effect, MutableSequence[Any]):
                     effect.reset()
                     audio = effect._whole(audio, asked, part)
             else:
-                audio = _whole_plugin(effect, audio, asked)
+                audio = whole_plugin(effect, audio, asked)
             part(1.0)
         return audio.copy() if total == 0 else audio
 
@@ -127,7 +121,7 @@ class Board(Effect, MutableSequence[Any]):
                 effect._open(asked)
                 self._stages.append(effect)
             else:
-                self._stages.append(_PluginStage(effect, asked))
+                self._stages.append(PluginStage(effect, asked))
 
     def _push(self, audio: np.ndarray) -> np.ndarray:
         self._require_unchanged()
@@ -161,91 +155,6 @@ class Board(Effect, MutableSequence[Any]):
             )
 
 
-class _PluginStage:
-    """One pedalboard effect as a stream of whole buffers. Waits for `buffer_size` samples, or
-    for the end where the effect cannot be streamed."""
-
-    def __init__(self, plugin: Any, asked: StreamFormat) -> None:
-        self._plugin = plugin
-        self._asked = asked
-        self._waiting = SampleQueue((asked.channels,))
-        self._taken = self._returned = 0
-        self._at_end = any(isinstance(part, _WHOLE_ONLY) for part in _parts(plugin))
-        plugin.reset()
-
-    def _push(self, audio: np.ndarray) -> np.ndarray:
-        self._waiting.append(audio.copy())
-        self._taken += audio.shape[1]
-        size = self._asked.buffer_size
-        pieces = [np.zeros((self._asked.channels, 0), dtype=np.float32)]
-        while self._waiting.samples >= size and not self._at_end:
-            pieces.append(self._run(self._waiting.take(size)))
-        return np.concatenate(pieces, axis=1)
-
-    def _close(self) -> np.ndarray:
-        if self._at_end:
-            whole = self._waiting.take(self._waiting.samples)
-            return _whole_plugin(self._plugin, whole, self._asked)
-        missing = self._taken - self._returned
-        silence = np.zeros((self._asked.channels, self._asked.buffer_size), dtype=np.float32)
-        pieces = [np.zeros((self._asked.channels, 0), dtype=np.float32)]
-        fed = 0
-        while sum(piece.shape[1] for piece in pieces) < missing:
-            if fed > _LONGEST_DELAY_SECONDS * self._asked.sample_rate:
-                raise AudioError(
-                    f"The effect {type(self._plugin).__name__} holds back its output. "
-                    "Remove it from the board, or call the board with reset=True."
-                )
-            pieces.append(self._push(silence))
-            fed += silence.shape[1]
-        self._plugin.reset()
-        return np.concatenate(pieces, axis=1)[:, :missing]
-
-    def reset(self) -> None:
-        self._plugin.reset()
-
-    def _run(self, block: np.ndarray) -> np.ndarray:
-        out = _call(self._plugin, block, self._asked, reset=False)
-        self._returned += out.shape[1]
-        return out
-
-
-def _whole_plugin(plugin: Any, audio: np.ndarray, asked: StreamFormat) -> np.ndarray:
-    """A pedalboard effect over a whole piece, of any length."""
-    samples = audio.shape[1]
-    if samples == 0:
-        return audio.copy()
-    return _call(plugin, audio, asked, reset=True)[:, :samples]
-
-
-def _call(plugin: Any, audio: np.ndarray, asked: StreamFormat, reset: bool) -> np.ndarray:
-    """Call a pedalboard effect so that it cannot mistake channels for samples."""
-    channels, samples = audio.shape
-    if samples <= channels and channels > 1:
-        # Blocks as short as their channels are only met at the end of a piece, or with tiny
-        # buffers: there the layout is shown by one sample at a time as mono would be wrong,
-        # so silence is appended and what belongs to it is dropped again.
-        if not reset:
-            raise AudioError(
-                f"A buffer_size of {asked.buffer_size} is too small to stream {channels} "
-                f"channels through {type(plugin).__name__}. Use more than {channels}."
-            )
-        audio = np.concatenate(
-            (audio, np.zeros((channels, channels + 1), dtype=np.float32)), axis=1
-        )
-    out = plugin.process(
-        np.ascontiguousarray(audio), asked.sample_rate, asked.buffer_size, reset=reset
-    )
-    if out.shape[1] == 0 or out.shape[0] == 0:
-        return np.zeros((channels, 0), dtype=np.float32)
-    if out.shape[0] != channels:
-        raise AudioError(
-            f"The effect {type(plugin).__name__} turned {channels} channels into "
-            f"{out.shape[0]}. Convert the audio to {out.shape[0]} channels before the board."
-        )
-    return out
-
-
 def _check_all(effects: list[Any], board: Board) -> None:
     """Refuse what could not be run as the user means it."""
     # Holding the parts keeps pedalboard's wrappers, and so their identities, alive.
@@ -262,10 +171,12 @@ def _check_all(effects: list[Any], board: Board) -> None:
 
 
 def _parts(effect: Any) -> Iterator[Any]:
+    if not isinstance(effect, Board):
+        yield from plugin_parts(effect)
+        return
     yield effect
-    if isinstance(effect, (Board, pedalboard.PluginContainer)):
-        for inner in effect:
-            yield from _parts(inner)
+    for inner in effect:
+        yield from _parts(inner)
 
 
 def _check(effect: Any, board: Board) -> None:
@@ -278,7 +189,7 @@ def _check(effect: Any, board: Board) -> None:
     if isinstance(effect, type):
         raise TypeError(f"{effect.__name__} is a class. Put an object into the board: add ().")
     if isinstance(effect, pedalboard.Plugin):
-        for part in _parts(effect):
+        for part in plugin_parts(effect):
             if getattr(part, "is_instrument", False):
                 raise TypeError(
                     f"{part!r} is an instrument, which makes sound from notes. Render it first, "

@@ -1,4 +1,4 @@
-"""`Separate`: the chain as an effect for scripts, and `separate_file` for whole files.
+"""`Separate`: the chain as an effect for scripts.
 
     from stembridge import Separate
     vocals = Separate("vocals")(song, 44100)
@@ -10,7 +10,6 @@ Python; `stembridge.Board` holds both kinds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .audio import check_sample_rate, db_to_gain
-from .chain import ChainBlock, SeparationChain, separator_of
+from .chain import SeparationChain, separator_of
 from .effect_base import Effect, Progress, StreamFormat, reporting
+from .effect_file import loaded, separate_file
 from .errors import AudioError
 from .separators import MODES, Mode, Separator
 
@@ -59,7 +59,7 @@ class Separate(Effect):
         self._separator = separator
         self._chain: SeparationChain | None = None
         self._mode: Mode | None = None if mode is None else _checked_mode(mode)
-        self._preset = _loaded(preset)
+        self._preset = loaded(preset)
         if target_gain_db is not None:
             self.target_gain_db = target_gain_db
         if remainder_gain_db is not None:
@@ -85,7 +85,7 @@ class Separate(Effect):
 
     @preset.setter
     def preset(self, preset: Preset | str | Path) -> None:
-        fresh = _loaded(preset)
+        fresh = loaded(preset)
         with self._lock:
             if self.streaming and self._chain is not None:
                 self._chain.set_preset(fresh)
@@ -232,79 +232,8 @@ class Separate(Effect):
                 )
 
 
-def separate_file(
-    path: str | Path,
-    out: str | Path,
-    preset: Preset | str | Path = "vocals",
-    *,
-    remainder_out: str | Path | None = None,
-    mode: Mode | None = None,
-    bits: str = "24",
-    overwrite: bool = False,
-    separator: Separator | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Path:
-    """Separate an audio file into another, in bounded memory; rate and channels stay.
-
-    Args:
-        path: any format that can be read; `out`: .wav, .flac, .mp3 or .ogg.
-        preset: what is written to `out`, as heard: a preset, a name, or a path.
-        remainder_out: a second file for the rest of the mixture, without effects.
-        mode: "live", "mix" or "render"; by default the preset's own, else "render".
-        bits: "16", "24" or "32f"; whole numbers clip at full scale.
-        overwrite: whether existing files may be replaced.
-        progress: called with the finished fraction.
-
-    Returns:
-        `out` as a path. The files appear when all is well, never half of one.
-
-    Raises:
-        AudioError: if a file cannot be read or written; PresetError: see `Separate`.
-    """
-    from contextlib import ExitStack
-
-    from .audiofile import open_audio
-    from .audiofile_write import create_audio
-
-    wanted = _loaded(preset)
-    with ExitStack() as stack:
-        reader = stack.enter_context(open_audio(path))
-        rate, channels = reader.sample_rate, reader.channels
-        chain = SeparationChain(wanted, rate, channels, mode=mode, separator=separator)
-        outputs = [out] if remainder_out is None else [out, remainder_out]
-        writers = [
-            stack.enter_context(
-                create_audio(
-                    target, rate, channels, bits, overwrite=overwrite, frames_hint=reader.frames
-                )
-            )
-            for target in outputs
-        ]
-
-        def write(block: ChainBlock) -> None:
-            writers[0].write(chain.finish(block))
-            if remainder_out is not None:
-                rest = block.target if wanted.output == "remainder" else block.remainder
-                writers[1].write(rest)
-
-        done = 0
-        for piece in reader.blocks():
-            write(chain.push(piece))
-            done += piece.shape[1]
-            if progress is not None and reader.frames:
-                progress(min(1.0, done / reader.frames))
-        write(chain.flush())
-    return Path(out)
-
-
 def _checked_mode(mode: str) -> Mode:
     for known in MODES:
         if mode == known:
             return known
     raise AudioError(f"There is no mode {mode!r}. Choose one of: {', '.join(MODES)}.")
-
-
-def _loaded(preset: Preset | str | Path) -> Preset:
-    from .presets import load_preset
-
-    return load_preset(preset) if isinstance(preset, (str, Path)) else preset
