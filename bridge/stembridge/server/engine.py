@@ -6,9 +6,9 @@
 
 Sessions of one separator whose steps are due together go through the network together
 (`separator.advance`), earliest deadline first: the worker takes the most urgent session and
-adds others of the same separator as long as the batch, by what batches have cost so far,
-ends before the first deadline. A session that gets no input is one position in the
-waiter's list and costs nothing.
+others of the same separator, as many as the rule of `batches` allows. Who renders offline
+never rides with who plays. A session that gets no input is one position in the waiter's list
+and costs nothing.
 
 Invariants: a session is waiting, ready, or in one worker's hands, never two of these; a
 session that fails is put into its error state and the others play on.
@@ -20,44 +20,22 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import LinkError, StembridgeError
+from .batches import Costs, batch_size
 from .ending import Ending
+from .load import WINDOW_SECONDS, Load
 from .log import event, failure
 from .session import Session
 
-MOST_IN_BATCH = 16
 GATHER_SECONDS = 0.002
 """How long a due step may wait for steps of other sessions, if there is slack."""
-_AVERAGE = 0.1
-_WINDOW_SECONDS = 3.0
 
+Key = tuple[int, str, int]
+"""Separator, mode and streams of a session: calls of equal ones cost the same."""
 WaitAny = Callable[[Sequence[Any], Sequence[int], float], list[int]]
-
-
-class Load:
-    """Busy seconds and batch sizes over the last seconds. Safe from several threads."""
-
-    def __init__(self) -> None:
-        self._turns: deque[tuple[float, float, int]] = deque(maxlen=4096)
-        self._lock = threading.Lock()
-
-    def add(self, busy_seconds: float, sessions: int) -> None:
-        with self._lock:
-            self._turns.append((time.monotonic(), busy_seconds, sessions))
-
-    def read(self) -> tuple[float, float]:
-        """Cores used and mean sessions in a batch."""
-        since = time.monotonic() - _WINDOW_SECONDS
-        with self._lock:
-            recent = [turn for turn in self._turns if turn[0] > since]
-        if not recent:
-            return 0.0, 0.0
-        busy = sum(turn[1] for turn in recent) / _WINDOW_SECONDS
-        return busy, sum(turn[2] for turn in recent) / len(recent)
 
 
 class Engine:
@@ -80,8 +58,9 @@ class Engine:
         self._interrupted = False
         self._working: set[str] = set()
         self._closing = False
-        self._cost_seconds: dict[int, float] = {}
+        self._costs: dict[Key, Costs] = {}
         self._workers = workers
+        self._idle = workers
         self._needs: dict[str, tuple[float, float]] = {}
         self._threads = [
             threading.Thread(target=self._work, name=f"stembridge-work-{i}", daemon=True)
@@ -196,6 +175,7 @@ class Engine:
                     self._working.discard(session.id)
                     if not session.ended:
                         self._waiting[session.id] = session
+                self._idle += 1
                 self._changed.notify_all()
             for session in batch:
                 if session.leaving:
@@ -219,6 +199,7 @@ class Engine:
             for session in batch:
                 self._ready.remove(session)
                 self._working.add(session.id)
+            self._idle -= 1
             return batch
 
     def _gathers(self, first: Session, slack_seconds: float) -> bool:
@@ -235,14 +216,13 @@ class Engine:
 
     def _choose(self, queue: list[Session], slack_seconds: float) -> list[Session]:
         first = queue[0]
-        key = _key(first)
+        key, offline = _key(first), first.link.offline
         if not self.batching or key is None:
             return [first]
-        cost = self._cost_seconds.get(key, 0.0)
-        most = MOST_IN_BATCH
-        if cost > 0 and slack_seconds > 0 and not first.link.offline:
-            most = max(1, min(most, int(slack_seconds / cost)))
-        return [session for session in queue if _key(session) == key][:most]
+        alike = [s for s in queue if _key(s) == key and s.link.offline == offline]
+        slack_seconds = 0.0 if offline else slack_seconds  # who waits wants it soon, no more
+        costs = self._costs.setdefault(key, Costs())
+        return alike[: batch_size(len(alike), slack_seconds, self._idle, costs)]
 
     def _make_ready(self, session: Session) -> None:
         session.ready_seconds = time.monotonic()
@@ -272,15 +252,15 @@ class Engine:
         with self._changed:
             if not session.link.offline:  # who renders comes after all who play
                 self._needs[session.id] = (now, session.pace.need)
-            self._needs = {k: v for k, v in self._needs.items() if now - v[0] < _WINDOW_SECONDS}
+            self._needs = {k: v for k, v in self._needs.items() if now - v[0] < WINDOW_SECONDS}
             return sum(need for _, need in self._needs.values()) / self._workers
 
     def _learn_cost(self, due: list[Session], seconds: float) -> None:
         key = _key(due[0])
-        if key is not None:
-            each = seconds / len(due)
-            old = self._cost_seconds.get(key, each)
-            self._cost_seconds[key] = old + _AVERAGE * (each - old)
+        if key is None or any(session.steps_due != 1 or session.silent for session in due):
+            return  # several steps for each, or none of the network
+        with self._changed:
+            self._costs.setdefault(key, Costs()).learn(len(due), seconds)
 
     def _blame(self, batch: list[Session], error: Exception) -> None:
         """Put a single session into its error state; a batch is tried again one by one."""
@@ -296,10 +276,11 @@ class Engine:
         failure("A session failed", error, session=batch[0].id, reason=text)
 
 
-def _key(session: Session) -> int | None:
+def _key(session: Session) -> Key | None:
     """What batches have in common, or None for a separator that runs alone."""
-    separator = session.chain.separator
-    return id(separator) if hasattr(separator, "advance") else None
+    chain = session.chain
+    together = hasattr(chain.separator, "advance")
+    return (id(chain.separator), session.mode, len(chain.streams)) if together else None
 
 
 def advance(sessions: Sequence[Session]) -> None:
