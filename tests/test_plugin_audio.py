@@ -23,14 +23,6 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A private state folder: the plugin finds no server but the test's own."""
-    monkeypatch.setenv("STEMBRIDGE_STATE_DIR", str(tmp_path))
-    plugin_host.build()
-    return tmp_path
-
-
-@pytest.fixture
 def server(folder: Path) -> Iterator[None]:
     """An identity server in that folder."""
     with identity_server(folder):

@@ -26,13 +26,6 @@ SOUNDS = ("vocals", "drums", "bass", "other", "speech", "guitar", "keys", "effec
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STEMBRIDGE_STATE_DIR", str(tmp_path))
-    plugin_host.build()
-    return tmp_path
-
-
-@pytest.fixture
 def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Each sound is another share of the mixture, so that presets differ."""
     for index, name in enumerate(SOUNDS):

@@ -31,13 +31,6 @@ RATE = 48000
 HALF = plugin_host.preset_text("half")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STEMBRIDGE_STATE_DIR", str(tmp_path))
-    plugin_host.build()
-    return tmp_path
-
-
 def assert_aligned(out: np.ndarray, audio: np.ndarray) -> None:
     """Each sample lies between half the input's and the input's."""
     assert out.shape == audio.shape

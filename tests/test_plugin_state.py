@@ -18,13 +18,6 @@ from stembridge.presets import loads
 RATE = 48000
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STEMBRIDGE_STATE_DIR", str(tmp_path))
-    plugin_host.build()
-    return tmp_path
-
-
 @given(st.binary(max_size=200))
 def test_juce_base64_round_trip(data: bytes) -> None:
     assert plugin_host.juce_decode(plugin_host.juce_encode(data)) == data
