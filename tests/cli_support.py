@@ -6,6 +6,7 @@ as a program this file is `stembridge` with that separator built in: `cli_progra
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,13 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import numpy as np
+
 from identity import IdentitySeparator, IdentityStream
+from stembridge.audiofile import write_audio
 from stembridge.cli import main
 from stembridge.separators import SEPARATORS, SeparatorEntry, base
 from stembridge.separators import _loaded as loaded_separators
+
+if TYPE_CHECKING:
+    import pytest
 
 TESTS = Path(__file__).resolve().parent
 
@@ -79,6 +86,31 @@ def call(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         cli_program(*words), capture_output=True, text=True, env=environment(), **options
     )
+
+
+def song(name: str, seconds: float = 1.0, channels: int = 2, rate: int = 44100) -> np.ndarray:
+    """Noise, written as a 32-bit float file and returned, float32 `(channels, samples)`."""
+    random = np.random.default_rng(len(name))
+    samples = round(seconds * rate)
+    audio = (0.1 * random.standard_normal((channels, samples))).astype(np.float32)
+    write_audio(name, audio, rate, "32f")
+    return audio
+
+
+def files(folder: Path | str = ".") -> list[str]:
+    """All files below the folder, by their paths in it."""
+    base = Path(folder)
+    return sorted(str(p.relative_to(base)) for p in base.rglob("*") if p.is_file())
+
+
+def separate(*words: str | Path) -> int:
+    """`stembridge separate -n identity WORDS` in this process."""
+    return run("separate", "-n", "identity", *words)
+
+
+def results(capsys: pytest.CaptureFixture[str]) -> dict:
+    """The JSON document that was printed."""
+    return json.loads(capsys.readouterr().out)
 
 
 if __name__ == "__main__":

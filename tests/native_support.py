@@ -7,6 +7,10 @@ answers as fast as it can, like a server does, for offline waits and faults.
 
 from __future__ import annotations
 
+import mmap
+import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -15,6 +19,8 @@ import numpy as np
 from stembridge import _native
 
 FACTOR = 0.5
+RATE = 48000
+FADE = 240  # 5 ms
 
 
 def noise(channels: int, samples: int, seed: int = 0) -> np.ndarray:
@@ -30,6 +36,41 @@ def delayed(audio: np.ndarray, samples: int) -> np.ndarray:
     if samples < audio.shape[1]:
         out[:, samples:] = audio[:, : audio.shape[1] - samples]
     return out
+
+
+def make_core(latency=4096, channels=2, rate=RATE, max_block=8192, solo=True, **kwargs):
+    core = _native.RealtimeCore()
+    core.set_target_gain(1.0)
+    core.set_remainder_gain(0.0 if solo else 1.0)
+    core.prepare(rate, channels, max_block, latency, **kwargs)
+    return core
+
+
+def wet_share(out: np.ndarray, dry: np.ndarray) -> np.ndarray:
+    """The weight of the wet signal, per sample, from `out = w * FACTOR * dry + (1 - w) * dry`."""
+    loud = np.abs(dry) > 0.05
+    ratio = np.divide(out, dry, out=np.ones_like(out), where=loud)
+    return (1.0 - ratio) / (1.0 - FACTOR)
+
+
+def plugin_end(**kwargs) -> _native.PluginLink:
+    return _native.Link.plugin_end(RATE, kwargs.pop("channels", 2), **kwargs)
+
+
+def poke(name: str, offset: int, data: bytes) -> None:
+    """Writes into a live link from outside."""
+    with Path("/dev/shm", name.lstrip("/")).open("r+b") as file, mmap.mmap(file.fileno(), 0) as m:
+        m[offset : offset + len(data)] = data
+
+
+def run_python(code: str, *args: str, **kwargs) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **kwargs,
+    )
 
 
 def feed(core: _native.RealtimeCore, audio: np.ndarray, sizes, *, between=None, offline=False):
