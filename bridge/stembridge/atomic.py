@@ -3,18 +3,48 @@
 A `Draft` owns one temporary file in the folder of the wanted one. `commit` makes it
 durable and moves it into place in one step; `discard`, or leaving the context by any
 exception, removes it together with the folders that were made for it. Without `overwrite`
-an existing file wins, even one that appeared in the meantime.
+an existing file wins, even one that appeared in the meantime. `WholeOrNothing` is the
+context that drafts share with the files and sets of files that are built on them.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 
-class Draft:
+class WholeOrNothing(ABC):
+    """As a context: what was written is kept on a clean end, and removed after any exception."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Remove what is not in place yet; nothing happens to what is."""
+
+    @abstractmethod
+    def _keep(self) -> None:
+        """Put everything in its place."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._keep()
+        finally:
+            self.discard()
+
+
+class Draft(WholeOrNothing):
     """A file being written; `temporary` is the path to write to, `path` the wanted place.
 
     Raises:
@@ -94,19 +124,9 @@ class Draft:
             self.temporary.unlink(missing_ok=True)
             self._remove_folders()
 
-    def __enter__(self) -> Draft:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and self._open:
+    def _keep(self) -> None:
+        if self._open:
             self.commit()
-        else:
-            self.discard()
 
 
 def write_text_whole(path: Path, text: str, overwrite: bool = False) -> Path:

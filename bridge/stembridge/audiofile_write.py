@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from .atomic import Draft
+from .atomic import Draft, WholeOrNothing
 from .errors import AudioError
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
@@ -49,7 +48,7 @@ def check_format(suffix: str, bits: str, sample_rate: int, channels: int) -> Non
         raise AudioError(f"FLAC cannot hold {channels} channels (at most 8). Use -f wav.")
 
 
-class AudioWriter:
+class AudioWriter(WholeOrNothing):
     """A file being written; whole numbers are clamped at full scale, floats kept as they are.
 
     Leaving the context without an exception puts the file in its place.
@@ -152,21 +151,9 @@ class AudioWriter:
         finally:
             self._draft.discard()
 
-    def __enter__(self) -> AudioWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self.finish()
-                self.commit()
-        finally:
-            self.discard()
+    def _keep(self) -> None:
+        self.finish()
+        self.commit()
 
 
 create_audio = AudioWriter

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
 
+from .atomic import WholeOrNothing
 from .audiofile_write import AudioWriter
 from .errors import AudioError
 
@@ -25,7 +25,7 @@ _MEMORY_BYTES = 8 << 20
 _PIECE_SAMPLES = 1 << 16
 
 
-class StemSet:
+class StemSet(WholeOrNothing):
     """Writes float32 `(channels, samples)` blocks to one file per name.
 
     Args:
@@ -107,17 +107,5 @@ class StemSet:
         for writer in reversed(self._writers.values()):  # the first one made the folder
             writer.discard()
 
-    def __enter__(self) -> StemSet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self.commit()
-        finally:
-            self.discard()
+    def _keep(self) -> None:
+        self.commit()
