@@ -15,8 +15,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from identity import IdentitySeparator
 from stembridge.server.batches import MOST_IN_BATCH, Costs, batch_size
 from stembridge.server.engine import Engine
+from stembridge.server.server import warm_up
 from stembridge.server.session import Session
 
 LIVE = (0.0464, 0.040, 0.0086, 0.0140)
@@ -266,3 +268,22 @@ def test_modes_and_who_renders_have_calls_of_their_own() -> None:
     sessions += [Stub("render1", separator, offline=True), Stub("render2", separator, offline=True)]
     calls = run_once(separator, sessions, 1)
     assert calls == [["live1", "live2"], ["mix1", "mix2"], ["render1", "render2"]]
+
+
+def test_every_size_of_call_that_is_in_time_is_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In time of its own: a call takes 12 ms for each stream, 3 of which are in time in live."""
+    now, sizes = [0.0], []
+    monkeypatch.setattr("stembridge.server.server.time", SimpleNamespace(monotonic=lambda: now[0]))
+    separator = IdentitySeparator(step_samples=256, together=True)
+
+    def advance(streams: list[Any]) -> None:
+        assert all(stream.due_steps == 1 for stream in streams)
+        sizes.append(len(streams))
+        now[0] += 0.012 * len(streams)
+
+    monkeypatch.setattr(separator, "advance", advance)
+    warm_up(separator)
+    assert sizes == [*range(1, 14), *range(1, 5)], "one past what is in time, mix and then live"
+    separator = IdentitySeparator(step_samples=256)
+    warm_up(separator)
+    assert separator.streams_made == 2

@@ -4,7 +4,8 @@
     python tests/bench/bench_server_instances.py --mode live --sessions 1 2 4 --realtime
 
 Each row is one server process and so many plugin ends in this one, all playing the example
-song. The measure is the server's own CPU time per second of one session's audio: it does not
+song: from other places and beginning at other moments, so that nothing is shared but the
+weights, or with `--songs same` as copies of a track do. The measure is the server's own CPU time per second of one session's audio: it does not
 depend on who else uses the machine, and `cores / cost` is how many sessions the cores could
 carry at most. With --realtime the sessions play in real time and the missed blocks are
 counted, which means something on an idle machine only.
@@ -36,6 +37,20 @@ from stembridge.resample import resample
 from stembridge.server.client import Client
 from stembridge.server.plugin_end import PluginEnd
 from stembridge.server.running import find_running
+
+
+APART_SECONDS = 1.237
+"""Between the places in the song where sessions with different songs begin."""
+
+
+def songs_for(kind: str, song: np.ndarray, rate: int, sessions: int) -> list[np.ndarray]:
+    """What each session plays, all of one length; different ones begin within a step in mix."""
+    if kind == "same":
+        return [song] * sessions
+    songs = [np.roll(song, -round(APART_SECONDS * rate) * i, axis=1) for i in range(sessions)]
+    for i, rolled in enumerate(songs):
+        rolled[:, : round(0.618 * i % 1.0 * 0.186 * rate)] = 0.0
+    return songs
 
 
 class Serve:
@@ -75,9 +90,9 @@ class Serve:
 def measure(args: argparse.Namespace, sessions: int, batching: bool) -> dict[str, float]:
     """One server, so many sessions, the song once through each."""
     audio, rate = read_audio(example_song())
-    audio = np.ascontiguousarray(
-        resample(audio, rate, args.rate)[:, : int(args.seconds * args.rate)]
-    )
+    length = int(args.seconds * args.rate)
+    songs = songs_for(args.songs, resample(audio, rate, args.rate), args.rate, sessions)
+    songs = [np.ascontiguousarray(song[:, :length]) for song in songs]
     preset = replace(load_preset("vocals"), mode=args.mode)
     flags = ["--workers", str(args.workers)] + ([] if batching else ["--no-batching"])
     with Serve(*flags) as serve:
@@ -92,13 +107,13 @@ def measure(args: argparse.Namespace, sessions: int, batching: bool) -> dict[str
         for end in ends:
             end.wait_connected(60)
 
-        def play(end: PluginEnd) -> None:
+        def play(end: PluginEnd, audio: np.ndarray) -> None:
             pace = args.rate if args.realtime else None
             offline = not args.realtime
             in_blocks(lambda b: end.process(b, offline=offline), audio, [args.block], pace)
 
         cpu, wall = serve.cpu_seconds(), time.monotonic()
-        threads = [threading.Thread(target=play, args=(end,)) for end in ends]
+        threads = [threading.Thread(target=play, args=pair) for pair in zip(ends, songs, strict=True)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -127,6 +142,7 @@ def measure(args: argparse.Namespace, sessions: int, batching: bool) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--mode", choices=("live", "mix"), default="mix")
+    parser.add_argument("--songs", choices=("different", "same"), default="different")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--seconds", type=float, default=10.0, help="of audio in each session")
     parser.add_argument("--rate", type=int, default=48000)
@@ -139,8 +155,9 @@ def main() -> None:
         pair = [measure(args, sessions, batching) for batching in (False, True)]
         rows += pair
         costs = [row["cpu_seconds_per_session_second"] for row in pair]
-        print(json.dumps({"mode": args.mode, "block": args.block, **pair[0]}))
-        print(json.dumps({"mode": args.mode, "block": args.block, **pair[1]}))
+        for row in pair:
+            what = {"mode": args.mode, "songs": args.songs, "block": args.block}
+            print(json.dumps({**what, **row}))
         print(json.dumps({"sessions": sessions, "gain_of_batching": round(costs[0] / costs[1], 3)}))
         sys.stdout.flush()
 

@@ -25,6 +25,8 @@ from ..errors import LinkError, ServerError, StembridgeError
 from ..presets import Preset, list_presets
 from ..prompts import NamePrompt, Query
 from ..separators import SEPARATORS, Separator, load_separator
+from .batches import MOST_IN_BATCH
+from .budget import COMPUTE_SECONDS
 from .clients import Address, Clients
 from .control import Control
 from .ending import Ending
@@ -257,14 +259,29 @@ class Server:
 
 
 def warm_up(separator: Separator) -> None:
-    """Run a first step of the modes that play, so that no session waits for packed weights."""
+    """Run first steps of the modes that play, so that no session waits for packed weights, nor
+    for what a network prepares at the first call with so many: every number that is in time."""
+    names = separator.capabilities.names
+    together = getattr(separator, "advance", None)
+    random = np.random.default_rng(0)
     for mode in ("mix", "live"):
-        if mode in separator.modes and separator.capabilities.names:
-            query = Query(keep=(separator.encode(NamePrompt(separator.capabilities.names[0])),))
-            stream = separator.stream([query], mode)
-            samples = 2 * (stream.step_samples + stream.lookahead_samples)
-            noise = np.random.default_rng(0).standard_normal((separator.channels, samples))
-            stream.push(noise.astype(np.float32))
+        if mode not in separator.modes or not names:
+            continue
+        query = Query(keep=(separator.encode(NamePrompt(names[0])),))
+        most = MOST_IN_BATCH if together is not None else 1
+        for sessions in range(1, most + 1):
+            streams: list[Any] = [separator.stream([query], mode) for _ in range(sessions)]
+            began = time.monotonic()
+            for stream in streams:
+                noise = random.standard_normal((separator.channels, stream.step_samples))
+                if together is None:
+                    stream.push(noise.astype(np.float32))
+                else:
+                    stream.feed(noise.astype(np.float32))
+            if together is not None:
+                together(streams)
+            if time.monotonic() - began > COMPUTE_SECONDS[mode]:
+                break
 
 
 def _listen(options: ServerOptions, clients: Clients) -> OscFace:
