@@ -53,6 +53,33 @@ def test_a_late_server_is_a_fade_never_a_click(block, pauses):
         assert np.max(np.abs(np.diff(played)), initial=0) <= (1 - FACTOR) / FADE + 1e-5
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    block=st.sampled_from([32, 100, 512, 4096]),
+    pauses=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=8),
+)
+def test_a_server_that_skips_input_is_two_fades_never_a_click(block, pauses):
+    """A server that rests or begins anew leaves a hole; what it sent before is played out."""
+    latency = 2048
+    core = make_core(latency=latency)
+    server = InlineServer(core.link_name)
+    ones = np.ones((2, block), np.float32)
+    out = []
+    for on, off in pauses:
+        for _ in range(on):
+            out.append(core.process(ones))
+            server.serve()
+        for _ in range(off):
+            out.append(core.process(ones))
+        server.link.skip_to(server.link.position + server.link.available_samples)
+        server.start = server.sent = server.end = server.link.position
+        server.buffer = server.buffer[:, :0]
+    played = np.concatenate(out, 1)[:, latency:]
+    if played.shape[1]:
+        assert np.all((played > FACTOR - 1e-5) & (played < 1 + 1e-5))
+        assert np.max(np.abs(np.diff(played)), initial=0) <= (1 - FACTOR) / FADE + 1e-5
+
+
 def test_dry_when_the_audio_ends_and_wet_when_it_is_back_aligned_to_the_sample():
     latency, block = 2048, 256
     core = make_core(latency=latency)

@@ -62,6 +62,29 @@ def test_late_audio_is_dropped_by_number():
             plugin.read(2999, 10)
 
 
+def test_a_jump_leaves_a_hole_and_keeps_what_was_sent_before():
+    with plugin_end() as plugin:
+        server = _native.Link.server_end(plugin.name)
+        audio = noise(2, 8000)
+        plugin.write(audio)
+        server.read(8000)
+        server.write(0, audio[:, :1000])
+        server.write(2000, audio[:, 2000:3000])
+        assert np.array_equal(plugin.read(0, 1000)[0], audio[:, :1000])
+        assert np.array_equal(plugin.read(2000, 1000)[0], audio[:, 2000:3000])
+        for position in (500, 1000, 1999):
+            with pytest.raises(IndexError):
+                plugin.read(position, 1000)
+        server.write(4000, audio[:, 4000:5000])  # before the first hole is passed: one hole
+        assert np.array_equal(plugin.read(0, 1000)[0], audio[:, :1000])
+        with pytest.raises(IndexError):
+            plugin.read(2000, 1000)
+        plugin.release(4500)
+        server.write(6000, audio[:, 6000:])  # behind the first hole: another one
+        assert np.array_equal(plugin.read(4500, 500)[0], audio[:, 4500:5000])
+        assert np.array_equal(plugin.read(6000, 2000)[0], audio[:, 6000:])
+
+
 def test_writing_beyond_the_room_takes_what_fits():
     with plugin_end(output_capacity_samples=1000) as plugin:  # becomes 1024
         server = _native.Link.server_end(plugin.name)
@@ -102,7 +125,9 @@ def test_a_restarted_server_takes_over_where_it_can_still_be_heard():
         plugin.release(1500)
         again = _native.Link.server_end(plugin.name)
         assert plugin.server_generation == 2 and plugin.server_state == "alive"
-        assert again.position == 2000, "what the first one sent is not sent again"
+        assert again.position == 2001, "what the first one sent is not sent again, and one left out"
+        assert plugin.ready()[:2] == (0, 2001)
+        plugin.read(1500, 500)
         plugin.release(4000)
         again.close()
         assert _native.Link.server_end(plugin.name).position == 4000, "older would be too late"

@@ -62,7 +62,7 @@ def test_a_missing_link_says_what_to_do():
 def test_another_protocol_version_is_refused_naming_both():
     with plugin_end() as plugin:
         poke(plugin.name, 8, struct.pack("<I", 7))
-        with pytest.raises(LinkError, match=r"version 7, .* version 1; install"):
+        with pytest.raises(LinkError, match=r"version 7, .* version 2; install"):
             _native.Link.server_end(plugin.name)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from stembridge.server import Server
 RATE = 48000
 BLOCK = 512
 FADE_SAMPLES = RATE // 200
+OFFLINE_TIMEOUT_SECONDS = 60.0
 SOUNDS = ("vocals", "drums", "bass", "other", "speech", "guitar", "keys", "effects", "rain")
 
 
@@ -64,25 +66,33 @@ def test_presets_move_and_the_mix_stays_the_track(server: Server) -> None:
     assert np.abs(out - audio[:, : out.shape[1]]).max() <= 1e-6
 
 
-def test_gains_and_output_move_in_every_block_without_a_click(server: Server) -> None:
-    """Bypass and presets may step in a bounce, as the manual says."""
+@pytest.mark.parametrize("also", [(), ("bypass",), ("preset",), ("bypass", "preset")])
+def test_what_moves_in_a_bounce_never_clicks(server: Server, also: tuple[str, ...]) -> None:
+    """Gains and output in every block; bypass, and presets, some of which the server refuses."""
     generator = random.Random(5)
     plugin = plugin_host.load()
+    presets = plugin.parameters["preset"].valid_values[1:40]
     amplitude, most_gain = 0.1, 10 ** (12 / 20)
     tone = amplitude * np.sin(2 * np.pi * 50 * np.arange(2 * RATE) / RATE)
     audio = np.stack([tone, tone]).astype(np.float32)
 
-    def move(plugin: Any, _index: int) -> None:
+    def move(plugin: Any, index: int) -> None:
         plugin.target_gain_db = generator.uniform(-60, 12)
         plugin.remainder_gain_db = generator.uniform(-60, 12)
         plugin.output = generator.choice(["Preset", "Solo", "Remove", "Mix"])
+        if "bypass" in also:
+            plugin.bypass = generator.random() < 0.2
+        if "preset" in also and index % 4 == 0:
+            plugin.preset = generator.choice(presets)
 
+    began = time.monotonic()
     out, _ = render(plugin, audio, move)
     slope = amplitude * 2 * np.pi * 50 / RATE
     loudest = 2 * most_gain  # target and remainder, each at its most
     assert out.shape[1] > RATE // 2
     assert np.abs(np.diff(out)).max() <= loudest * slope + 2 * loudest * amplitude / FADE_SAMPLES
     assert np.abs(out).max() <= loudest * amplitude * 1.01
+    assert time.monotonic() - began < OFFLINE_TIMEOUT_SECONDS, "a wait ran into its time-out"
 
 
 def test_a_dry_render_shows_in_ctl_status_until_the_next(

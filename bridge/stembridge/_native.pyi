@@ -97,7 +97,7 @@ class PluginLink:
         """Feed one block and ring the bell. False: the ring was full, its content is lost."""
     def begin_epoch(self) -> int: ...
     def ready(self) -> tuple[int, int, bool]:
-        """`(begin, end, fault)` of the output that is here."""
+        """`(begin, end, fault)` of the output that is here, but for what a hole leaves out."""
     def read(self, position: int, samples: int) -> tuple[Audio, Audio, NDArray[np.float32]]:
         """`(target, output, share)`. Raises IndexError for what is not here."""
     def release(self, position: int) -> None: ...

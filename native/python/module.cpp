@@ -252,7 +252,7 @@ PYBIND11_MODULE(_native, m) {
             "read",
             [](const Plugin& p, std::int64_t position, std::int64_t samples) {
                 const auto end = p.get();
-                const auto ready = end->ready();
+                const auto ready = end->ready().around(position, 0);
                 if (samples < 0 || position < ready.begin || position + samples > ready.end) {
                     throw py::index_error("output of these positions is not here");
                 }

@@ -39,7 +39,9 @@ enum class EndState : std::uint32_t { never = 0, attached = 1, left = 2 };
 struct alignas(kCacheLine) RingWriterLine {
     std::atomic<Position> end;          // one past the newest sample
     std::atomic<Position> begin_valid;  // everything before is void
-    std::atomic<std::uint32_t> epoch;   // input ring only
+    std::atomic<Position> hole_begin;   // output ring only: nothing lies in [hole_begin, hole_end)
+    std::atomic<Position> hole_end;
+    std::atomic<std::uint32_t> epoch;  // input ring only
 };
 
 struct alignas(kCacheLine) RingReaderLine {

@@ -160,11 +160,8 @@ std::int64_t PluginLink::room() const noexcept {
 PluginLink::Ready PluginLink::ready() const noexcept {
     const State& s = *state_;
     const Readable r = look(s.header->output_writer, s.geometry.output_capacity);
-    Ready ready{r.begin, r.end, r.fault};
-    if (r.end > s.input.end) {  // nobody can answer what was not yet asked
-        ready = {0, 0, true};
-    }
-    return ready;
+    if (r.end > s.input.end) return {0, 0, 0, 0, true};  // the answer to what was not yet asked
+    return {r.begin, r.end, r.hole_begin, r.hole_end, r.fault};
 }
 
 std::int64_t PluginLink::void_before() const noexcept {

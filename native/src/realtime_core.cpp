@@ -236,7 +236,7 @@ void RealtimeCore::Impl::notice_server() noexcept {
     if (now != generation) {
         generation = now;
         seen_generation.store(now, std::memory_order_relaxed);
-        expected_from = link->ready().begin;
+        expected_from = link->void_before();
         timed_out = false;
     }
     server_attached.store(alive(), std::memory_order_relaxed);
@@ -467,7 +467,8 @@ void RealtimeCore::Impl::emit(float* const* out, const ProcessTaps& taps, int of
     }
     for (int done = 0; done < count;) {
         const int run = std::min(count - done, kChunk);
-        emit_chunk(out, taps, offset + done, run, from + done, ready, block);
+        emit_chunk(out, taps, offset + done, run, from + done,
+                   ready.around(from + done, epoch_start), block);
         done += run;
     }
     released = std::max(released, from + count);

@@ -10,8 +10,11 @@
 //                       done
 //
 // begin_valid > done is the writer's word that what lies between is lost or of an older epoch; it
-// still may not be overwritten before the reader has moved on. Whatever the other side writes into
-// its line, lengths are clamped to the private capacity and indices masked by it.
+// still may not be overwritten before the reader has moved on. A writer that jumps ahead may leave
+// a hole instead: what it wrote before stays readable, so that the reader fades out towards the
+// hole instead of losing what it is about to play. There is one hole at a time: a second one joins
+// the first unless that has been passed. Whatever the other side writes into its line, lengths are
+// clamped to the private capacity and indices masked by it.
 #pragma once
 
 #include <algorithm>
@@ -52,6 +55,35 @@ struct Lanes {
     }
 };
 
+/// What a reader sees at one moment: [begin, end) without the hole, of `epoch`, at most `capacity`
+/// long.
+struct Readable {
+    Position begin = 0;
+    Position end = 0;
+    Position hole_begin = 0;
+    Position hole_end = 0;
+    std::uint32_t epoch = 0;
+    bool fault = false;
+};
+
+inline Readable look(const RingWriterLine& theirs, Position capacity) noexcept {
+    Readable r;
+    // In this order: audio up to `end` belongs to `epoch` or earlier ones, and a begin_valid read
+    // after `epoch` voids those earlier ones.
+    r.end = theirs.end.load(std::memory_order_acquire);
+    r.hole_end = theirs.hole_end.load(std::memory_order_acquire);
+    r.hole_begin = theirs.hole_begin.load(std::memory_order_relaxed);
+    r.epoch = theirs.epoch.load(std::memory_order_acquire);
+    r.begin = theirs.begin_valid.load(std::memory_order_acquire);
+    if (!is_sane(r.end) || !is_sane(r.begin) || !is_sane(r.hole_begin) || !is_sane(r.hole_end)) {
+        r.fault = true;
+        r.begin = r.end = r.hole_begin = r.hole_end = 0;
+        return r;
+    }
+    r.begin = std::max(r.begin, r.end - capacity);
+    return r;
+}
+
 /// The writer's half. `end` and `begin_valid` are private truth, shared memory gets copies.
 struct RingWriter {
     Lanes lanes;
@@ -59,6 +91,7 @@ struct RingWriter {
     const RingReaderLine* theirs = nullptr;
     Position end = 0;
     Position begin_valid = 0;
+    Position hole_begin = 0, hole_end = 0;
 
     /// What the reader has released; never beyond what makes sense for a reader of this ring.
     Position done() const noexcept {
@@ -78,30 +111,28 @@ struct RingWriter {
         begin_valid = position;
         publish();
     }
-};
-
-/// What a reader sees at one moment: [begin, end), of `epoch`, at most `capacity` long.
-struct Readable {
-    Position begin = 0;
-    Position end = 0;
-    std::uint32_t epoch = 0;
-    bool fault = false;
-};
-
-inline Readable look(const RingWriterLine& theirs, Position capacity) noexcept {
-    Readable r;
-    // In this order: audio up to `end` belongs to `epoch` or earlier ones, and a begin_valid read
-    // after `epoch` voids those earlier ones.
-    r.end = theirs.end.load(std::memory_order_acquire);
-    r.epoch = theirs.epoch.load(std::memory_order_acquire);
-    r.begin = theirs.begin_valid.load(std::memory_order_acquire);
-    if (!is_sane(r.end) || !is_sane(r.begin)) {
-        r.fault = true;
-        r.begin = r.end = 0;
-        return r;
+    /// A new writer goes on at `position`, where the former one ended, and knows what that one
+    /// published (a begin beyond the end would be nonsense: then nothing is kept).
+    void resume(Position position) noexcept {
+        const Readable former = look(*mine, lanes.capacity);
+        end = position;
+        begin_valid = std::min(former.begin, position);
+        hole_begin = former.hole_begin;
+        hole_end = std::min(former.hole_end, position);
     }
-    r.begin = std::max(r.begin, r.end - capacity);
-    return r;
-}
+    /// Moves on without audio: there is none between `end` and `position`.
+    void leave_hole(Position position) noexcept {
+        const Position passed = done();
+        if (end <= passed || position < end) return skip_to(position);
+        if (hole_end <= passed) hole_begin = end;
+        hole_end = position;
+        end = position;
+        // look() reads in the opposite order: who sees a new end sees the hole, and who sees its
+        // new end sees its beginning.
+        mine->hole_begin.store(hole_begin, std::memory_order_relaxed);
+        mine->hole_end.store(hole_end, std::memory_order_release);
+        publish();
+    }
+};
 
 }  // namespace stembridge

@@ -113,14 +113,16 @@ std::unique_ptr<ServerLink> ServerLink::open(const std::string& name) {
     const Position played = h.output_reader.done.load(std::memory_order_acquire);
     const Position delivered = h.output_writer.end.load(std::memory_order_acquire);
     if (r.fault || !is_sane(played) || !is_sane(delivered)) corrupt(name, "impossible positions");
-    // The oldest input whose output can still be heard; never before what a former server sent.
-    const Position start =
-        std::min(std::max({r.begin, played, delivered}), std::max(r.begin, r.end));
+    // The oldest input whose output can still be heard. What a former server sent is played out;
+    // the sample after it is left out, so that the plugin fades between the two.
+    const Position after = delivered > played ? delivered + 1 : delivered;
+    const Position start = std::min(std::max({r.begin, played, after}), std::max(r.begin, r.end));
     s.read_position = start;
     s.read_epoch = r.epoch;
     h.input_reader.restart.store(start, std::memory_order_release);
     h.input_reader.done.store(start, std::memory_order_release);
-    s.output.skip_to(start);
+    s.output.resume(delivered);
+    s.output.leave_hole(start);
     h.server_bell.wanted.store(kNobody);
     h.server.chain_latency_samples.store(0);
     h.server.needed_latency_samples.store(0);
@@ -252,7 +254,7 @@ std::int64_t ServerLink::write(std::int64_t position, std::int64_t samples,
     const Position played = std::min(play_position(), position + samples);
     Position skip = std::clamp<Position>(std::max(ring.end, played) - position, 0, samples);
     const Position begin = position + skip;
-    if (begin > ring.end) ring.skip_to(begin);
+    if (begin > ring.end) ring.leave_hole(begin);
     const Position take = std::min(samples - skip, ring.room());
     if (take <= 0) return skip;
     const int channels = s.geometry.channels;

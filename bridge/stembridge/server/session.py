@@ -7,7 +7,8 @@ so nothing here depends on block sizes, and late audio is dropped there by its n
 
 Invariants: whoever touches chain or ring holds `lock`; the engine holds it for a whole
 turn. A lost stretch of input, a new epoch or a lag that can no longer be heard restarts the
-chain at the position where input goes on: alignment never depends on counting.
+chain at the position where input goes on: alignment never depends on counting. Another
+chain takes over without a gap (`handover`).
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..chain import SeparationChain, encode_preset
+from ..chain import ChainBlock, SeparationChain, encode_preset
 from ..errors import LinkError
 from ..presets import Preset
 from ..separators import Mode, Separator
 from ..separators.auto import resolved
 from .budget import LatencyParts, deadline_samples, latency_of
+from .handover import Handover
 from .learn import SessionLearning
 from .learn_tape import Tape
+from .log import failure
 from .meters import Meters
 from .outbox import Outbox
 from .pace import Pace
@@ -42,6 +45,7 @@ IDLE_SECONDS = 1.0
 FAR = 1 << 62
 OFF_DB = -60.0
 LOAD_SECONDS = 2.0
+HANDOVER_SECONDS = 0.25
 
 
 ChainFactory = Callable[[Preset, float, int, Mode], SeparationChain]
@@ -106,6 +110,7 @@ class Session:
         self._make_chain = make_chain
         self.outbox = Outbox(link)
         self._effects_until = 0
+        self._handover: Handover | None = None
         self._format = link.format
         self._epoch = -1
         self._next = link.position
@@ -159,9 +164,12 @@ class Session:
         if self.outbox:
             return self.link.position + 1
         if self.bypass or self.link.bypassed:
-            return self.link.position + math.ceil(0.05 * self.sample_rate)
+            # A host that renders waits for the very sample after which the bypass ended.
+            rest = 0.0 if self.link.offline else 0.05 * self.sample_rate
+            return self.link.position + max(1, math.ceil(rest))
         # Segments are longer than the ring: what waits for them waits in the chain.
-        return min(self._due_position, self.link.position + self.link.capacity_samples[0] // 2)
+        due = min(self._due_position, self.link.position + self.link.capacity_samples[0] // 2)
+        return due if self._handover is None else min(due, self._handover.end_samples)
 
     def slack_seconds(self) -> float:
         """Time until the plugin needs what it has not got yet; negative = it is late."""
@@ -205,6 +213,8 @@ class Session:
             self.last_input_seconds = time.monotonic()
             self.silent = not span.audio.any()
             self.chain.feed(span.audio)
+            if self._handover is not None:
+                self._handover.feed(span.audio)
             if tape is not None:
                 tape.write(span.audio, gap)
             if self.probing.tape is not None:
@@ -225,19 +235,38 @@ class Session:
 
     def deliver(self) -> None:
         """Hand finished stems to the plugin; what finds no room waits for the next turn."""
-        block = self.chain.take()
-        if block.samples:
+        if self._handover is not None and self._handover.complete:
+            self._end_handover(self._handover)
+        if self._handover is None:
+            block = self.chain.take()
             effects = bool(self.preset.effects) or block.start_samples < self._effects_until
-            self.outbox.add(block, self.chain, with_effects=effects)
-            self.processed_samples += block.samples
-            self.meters.add(block.target, block.remainder)
-            tape = self.learning.tape
-            if tape is not None:
-                behind = self._next - block.start_samples - block.samples
-                place = tape.taped_seconds - behind / self.sample_rate
-                self.shown = (self.meters.place, max(0.0, place))
+            self._send(block, self.chain, with_effects=effects)
         if self.outbox.send():
             self.pace.note_late()
+
+    def _end_handover(self, handover: Handover) -> None:
+        """The old chain's last words; a chain that fails on them leaves a stretch of dry audio."""
+        self._handover = None
+        try:
+            owed, tail = handover.finish()
+        except Exception as error:
+            failure("A chain failed on its last samples", error, session=self.id)
+            return
+        effects = handover.with_effects
+        self._send(owed, handover.chain, with_effects=effects)
+        self.outbox.fade_from(tail, handover.chain, with_effects=effects)
+
+    def _send(self, block: ChainBlock, chain: SeparationChain, *, with_effects: bool) -> None:
+        if block.samples == 0:
+            return
+        self.outbox.add(block, chain, with_effects=with_effects)
+        self.processed_samples += block.samples
+        self.meters.add(block.target, block.remainder)
+        tape = self.learning.tape
+        if tape is not None:
+            behind = self._next - block.start_samples - block.samples
+            place = tape.taped_seconds - behind / self.sample_rate
+            self.shown = (self.meters.place, max(0.0, place))
 
     def learn_pace(self, seconds: float, pressure: float) -> None:
         """The steps of the last turn took so long, together with what is around them."""
@@ -288,9 +317,14 @@ class Session:
         self._publish()
 
     def _restart(self, position: int) -> None:
-        self.steps_due = 0
-        self.chain.reset(start_samples=position)
+        """Begin anew; what was due between is a hole, which the plugin fades around."""
         self.outbox.restart(position, with_effects=bool(self.preset.effects))
+        self._begin(position)
+
+    def _begin(self, position: int) -> None:
+        self.steps_due = 0
+        self._handover = None
+        self.chain.reset(start_samples=position)
         self._base = self._next = position
         self._due_position = position + self.chain.samples_to_next_step
         self._effects_until = 0
@@ -298,8 +332,8 @@ class Session:
     # -- control, any thread but the engine's ----------------------------------------------
 
     def set_preset(self, preset: Preset) -> None:
-        """Play another preset: by a cross-fade if separator, options and mode stay, else by
-        a new chain, which the plugin bridges with aligned dry audio.
+        """Play another preset, by a cross-fade from the newest input on; if separator, options or
+        mode change, with another chain, whose latency may be another.
 
         Raises:
             StembridgeError: of the preset or the separator; the session then plays on as before.
@@ -314,18 +348,50 @@ class Session:
             if same and mode == self.mode and not self.error:
                 encode_preset(preset, self.separator)  # slow for clips, so not under `lock`
                 with self.lock:
+                    self._take_newest()
                     self.chain.set_preset(preset)
                     if self.preset.effects:
                         self._effects_until = self._next + round(self.sample_rate)
                     self.preset = preset
                 return
             chain = self._chain_for(preset, mode)
+            self._await_handover()
             with self.lock:
-                self.chain, self.preset, self.mode = chain, preset, mode
-                self.pace.forget()
-                self.error = ""
-                self._restart(self.link.position)
-                self._publish()
+                self._replace(chain, preset, mode)
+
+    def _await_handover(self) -> None:
+        """Let one change of chains end before the next; in vain if no input comes."""
+        until = time.monotonic() + HANDOVER_SECONDS
+        while self._handover is not None and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def _replace(self, chain: SeparationChain, preset: Preset, mode: Mode) -> None:
+        """Go on with `chain`; the present one hands over if it plays."""
+        self._take_newest()
+        if chain.sample_rate != int(self.sample_rate):  # it came with the newest
+            chain = self._chain_for(preset, mode)
+        handover = None
+        resting = self.bypass or self.link.bypassed or self._next == self._base
+        if not (resting or self.error or self._handover):
+            handover = Handover(
+                self.chain,
+                with_effects=bool(self.preset.effects) or self._next < self._effects_until,
+                at_samples=self._next,
+                fade_samples=self._format.fade_samples,
+            )
+        self.chain, self.preset, self.mode, self.error = chain, preset, mode, ""
+        self.pace.forget()
+        if handover is None:
+            self._restart(self.link.position)
+        else:
+            self._begin(self._next)
+            self._handover = handover
+        self._publish()
+
+    def _take_newest(self) -> None:
+        """What came before a change is the old preset's."""
+        if not (self.ended or self.error or self._closed):
+            self.pull()
 
     def take_learning(self, learning: SessionLearning) -> None:
         """Go on with what another link of this session has recorded, marked and learned."""

@@ -10,8 +10,9 @@
 // Positions. Every sample has one number, counted by the plugin end from the link's creation and
 // never counted back. Sample p lies at index p modulo capacity. A ring's writer publishes `end`
 // (one past its newest sample) and `begin_valid` (everything before is void: lost or of an older
-// epoch); its reader publishes `done` (everything before may be overwritten). Output carries the
-// number of the input that it belongs to, so late audio is dropped by number, never by counting.
+// epoch), the server's also one hole for which no output comes; its reader publishes `done`
+// (everything before may be overwritten). Output carries the number of the input that it belongs
+// to, so late audio is dropped by number, never by counting.
 //
 // Epochs. reset() or a change of sample rate bumps `epoch` and voids everything before the
 // current position. ServerLink::read never mixes epochs: one call returns samples of one epoch.
@@ -40,7 +41,7 @@
 
 namespace stembridge {
 
-constexpr std::uint32_t kProtocolVersion = 1;
+constexpr std::uint32_t kProtocolVersion = 2;
 
 /// What the plugin end tells about its audio; constant within an epoch.
 struct LinkFormat {
@@ -95,11 +96,27 @@ public:
     /// RT. Room that write() has before it would lose something.
     std::int64_t room() const noexcept;
 
-    /// RT. What the server has delivered: [begin, end), both clamped to what is possible.
+    /// RT. What the server has delivered: [begin, end) without [hole_begin, hole_end), begin and
+    /// end clamped to what is possible.
     struct Ready {
         std::int64_t begin = 0;
         std::int64_t end = 0;
+        std::int64_t hole_begin = 0;
+        std::int64_t hole_end = 0;
         bool fault = false;  ///< the header held impossible values
+
+        /// The unbroken stretch that `position` lies in or that comes next after it; a hole that
+        /// begins at or before `before` counts as passed.
+        Ready around(std::int64_t position, std::int64_t before) const noexcept {
+            Ready r = *this;
+            if (hole_end <= hole_begin) return r;
+            if (position >= hole_begin || before >= hole_begin) {
+                r.begin = begin > hole_end ? begin : hole_end;
+            } else {
+                r.end = end < hole_begin ? end : hole_begin;
+            }
+            return r;
+        }
     };
     Ready ready() const noexcept;
     /// RT. Output before this will not come any more, unless ready() has it: its input was lost,
