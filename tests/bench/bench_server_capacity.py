@@ -8,8 +8,8 @@ One host plays in one thread, as a DAW does: at every callback a block goes thro
 instance, and the callbacks keep their times. A trial ends at the first missed block; the largest
 number that passes is then played for --confirm seconds, and one fewer where that has a miss.
 `same`: every instance hears the same song, as copies of a track do; `different`: each hears it
-from another place and from another moment on, so that nothing is shared but the weights. Without batching the two cost the
-same, so it is searched once.
+from another place and from another moment on, so that nothing is shared but the weights.
+Without batching the two cost the same, so it is searched once.
 
 The figures hold for this machine and mean something only while nothing else runs on it; each row
 says what else used the cores. The soak prints memory, handles and misses in equal stretches.
@@ -70,9 +70,7 @@ class Host:
         self.ends: list[PluginEnd] = []
         with contextlib.ExitStack() as undo:
             for _ in range(sessions):
-                end = PluginEnd(
-                    preset, RATE, max_block_samples=setting.block, folder=serve.folder
-                )
+                end = PluginEnd(preset, RATE, max_block_samples=setting.block, folder=serve.folder)
                 self.ends.append(end)
                 undo.callback(end.close)
             for end in self.ends:

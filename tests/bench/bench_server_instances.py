@@ -5,10 +5,11 @@
 
 Each row is one server process and so many plugin ends in this one, all playing the example
 song: from other places and beginning at other moments, so that nothing is shared but the
-weights, or with `--songs same` as copies of a track do. The measure is the server's own CPU time per second of one session's audio: it does not
-depend on who else uses the machine, and `cores / cost` is how many sessions the cores could
-carry at most. With --realtime the sessions play in real time and the missed blocks are
-counted, which means something on an idle machine only.
+weights, or with `--songs same` as copies of a track do. The measure is the server's own CPU
+time per second of one session's audio: it does not depend on who else uses the machine, and
+`cores / cost` is how many sessions the cores could carry at most. With --realtime the sessions
+play in real time and the missed blocks are counted, which means something on an idle machine
+only. How many play without any miss: bench_server_capacity.py.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from stembridge.resample import resample
 from stembridge.server.client import Client
 from stembridge.server.plugin_end import PluginEnd
 from stembridge.server.running import find_running
-
 
 APART_SECONDS = 1.237
 """Between the places in the song where sessions with different songs begin."""
@@ -113,7 +113,8 @@ def measure(args: argparse.Namespace, sessions: int, batching: bool) -> dict[str
             in_blocks(lambda b: end.process(b, offline=offline), audio, [args.block], pace)
 
         cpu, wall = serve.cpu_seconds(), time.monotonic()
-        threads = [threading.Thread(target=play, args=pair) for pair in zip(ends, songs, strict=True)]
+        pairs = zip(ends, songs, strict=True)
+        threads = [threading.Thread(target=play, args=pair) for pair in pairs]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -140,7 +141,7 @@ def measure(args: argparse.Namespace, sessions: int, batching: bool) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="What a session costs, alone and batched.")
     parser.add_argument("--mode", choices=("live", "mix"), default="mix")
     parser.add_argument("--songs", choices=("different", "same"), default="different")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 2, 4, 8])
