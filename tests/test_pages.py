@@ -7,6 +7,8 @@ pages name; and the headings that links lead to.
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import shlex
 import tomllib
@@ -135,3 +137,16 @@ def test_every_environment_variable_of_the_package_is_on_a_page() -> None:
     }
     assert len(read) >= 4
     assert {name for name in read if name not in pages} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_can_be_read_and_its_imports_exist(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stembridge"):
+                for alias in node.names:
+                    try:
+                        importlib.import_module(f"{node.module}.{alias.name}")
+                    except ModuleNotFoundError:
+                        module = importlib.import_module(node.module or "")
+                        assert hasattr(module, alias.name), f"{page.name}: {alias.name}"

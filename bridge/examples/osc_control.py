@@ -6,7 +6,7 @@
     python osc_control.py --session a1 --preset drums
 
 Everything here is plain OSC, so the same messages work from Max, Pure Data, SuperCollider or a
-tablet: see docs/osc.md.
+tablet: see bridge/docs/osc.md.
 """
 
 from __future__ import annotations

@@ -30,11 +30,12 @@ from .presets_limits import (
 from .presets_prompts import check_prompts, comparable
 from .prompts import Clip, Prompt
 from .separators import MODES, SEPARATORS, Mode
-from .separators.auto import AUTO
 
 Output = Literal["target", "remainder", "mix"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 Scalar = bool | int | float | str
+AUTO = "auto"
+"""As `separator`: chosen by the prompts and by what is installed, when the chain is built."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ class Preset:
         name: shown as it is; `slug` is made of it.
         keep, remove: the prompts; at least one of both. With an empty `keep` the target is
             everything but `remove`.
-        separator, options: handed to `load_separator(separator, **options)`; "auto" is chosen
-            by the prompts and by what is installed, when the chain is built.
+        separator, options: handed to `load_separator(separator, **options)`.
         mode: "live", "mix" or "render"; None leaves it to the face: best quality
             ("render") in files and scripts, playback ("mix") in the DAW.
         output: what is heard: the target, the remainder, or both mixed.
