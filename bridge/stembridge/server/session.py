@@ -1,14 +1,8 @@
-"""One plugin instance on the server: its link, its preset, its separation chain.
+"""One plugin instance on the server: who it is, what it plays, and who may change it.
 
-A turn of a session is `pull` (input from the ring into the chain), the separator's steps
-(run by the engine, for several sessions at once), and `deliver` (stems back into the
-ring, under the positions of the input they belong to). The plugin end does the delaying,
-so nothing here depends on block sizes, and late audio is dropped there by its number.
-
-Invariants: whoever touches chain or ring holds `lock`; the engine holds it for a whole
-turn. A lost stretch of input, a new epoch or a lag that can no longer be heard restarts the
-chain at the position where input goes on: alignment never depends on counting. Another
-chain takes over without a gap (`handover`).
+The playing itself is `playing.Playing`. Invariants: whoever changes the preset or the mode
+holds `control_lock`, so changes come one after the other; `lock` is taken only for the moment
+of the change, never while a preset is encoded or a chain is built.
 """
 
 from __future__ import annotations
@@ -16,39 +10,25 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..chain import ChainBlock, SeparationChain, encode_preset
+from ..chain import SeparationChain, encode_preset
 from ..errors import LinkError
 from ..presets import Preset
-from ..separators import Mode, Separator
+from ..separators import Mode
 from ..separators.auto import resolved
-from .budget import LatencyParts, deadline_samples, latency_of
-from .handover import Handover
 from .learn import SessionLearning
-from .learn_tape import Tape
-from .log import failure
-from .meters import Meters
-from .outbox import Outbox
-from .pace import Pace
-from .probing import SessionProbing
-from .protocol import RequestError
+from .playing import ChainFactory, Playing
 
 if TYPE_CHECKING:
     from .._native import ServerLink
 
 DEFAULT_MODE: Mode = "mix"
-STEPS_PER_TURN = 4
 IDLE_SECONDS = 1.0
-FAR = 1 << 62
 OFF_DB = -60.0
 LOAD_SECONDS = 2.0
 HANDOVER_SECONDS = 0.25
-
-
-ChainFactory = Callable[[Preset, float, int, Mode], SeparationChain]
 
 
 def build_chain(preset: Preset, sample_rate: float, channels: int, mode: Mode) -> SeparationChain:
@@ -56,7 +36,7 @@ def build_chain(preset: Preset, sample_rate: float, channels: int, mode: Mode) -
     return SeparationChain(preset, int(sample_rate), channels, mode=mode)
 
 
-class Session:
+class Session(Playing):
     """Owns the server end of `link` until `close`.
 
     Args:
@@ -76,71 +56,20 @@ class Session:
         *,
         make_chain: ChainFactory = build_chain,
     ) -> None:
-        self.id = id
-        self.link = link
+        preset = resolved(preset)[0]
+        super().__init__(id, link, preset, preset.mode or DEFAULT_MODE, make_chain)
         self.link_name: str = link.name
-        self.preset = preset = resolved(preset)[0]
-        self.mode: Mode = preset.mode or DEFAULT_MODE
-        self.bypass = False
-        self.meters = Meters()
-        self.shown = (0, 0.0)
-        """Newest finished sound: its place in the meters, and on the learning tape in seconds."""
-        self.pace = Pace()
-        self.learning = SessionLearning()
-        self.probing = SessionProbing()
-        self.dry_samples = 0
-        """Of the plugin's last offline render, dry because no server came; the plugin says so."""
-        self.lock = threading.Lock()
         self.control_lock = threading.Lock()
         """Held by whoever changes the preset or the mode; never by the engine."""
-        self.error = ""
+        self.dry_samples = 0
+        """Of the plugin's last offline render, dry because no server came; the plugin says so."""
         self.ready_seconds = 0.0
         """When its input was there; kept by the engine."""
-        self.ended = False
-        """Set by the engine when it lets go: no more turns."""
+        self.busy_seconds = 0.0
         self.leaving = False
         """Set by `close`: whoever still holds the session lets go of its link."""
         self._closed = False
-        self.lost_samples = 0
-        self.processed_samples = 0
-        self.busy_seconds = 0.0
-        self.last_input_seconds = time.monotonic()
-        self.silent = False
         self._load = (time.monotonic(), 0.0, 0.0)
-        self._make_chain = make_chain
-        self.outbox = Outbox(link)
-        self._effects_until = 0
-        self._handover: Handover | None = None
-        self._format = link.format
-        self._epoch = -1
-        self._next = link.position
-        self._base = self._next
-        self.chain = self._chain_for(preset, self.mode)
-        self._restart(self._next)
-        self._publish()
-
-    # -- what the session is ---------------------------------------------------------------
-
-    @property
-    def sample_rate(self) -> float:
-        return self._format.sample_rate_hz
-
-    @property
-    def channels(self) -> int:
-        return self._format.channels
-
-    @property
-    def separator(self) -> Separator:
-        return self.chain.separator
-
-    @property
-    def latency(self) -> LatencyParts:
-        """What the host must be told, in parts."""
-        return latency_of(
-            self.chain,
-            self._format.max_block_samples,
-            fade_samples=self._format.fade_samples,
-        )
 
     @property
     def state(self) -> str:
@@ -156,28 +85,6 @@ class Session:
             return "silent"
         return "late" if self.pace.late else "playing"
 
-    @property
-    def wait_position(self) -> int:
-        """The input position at which there is work again."""
-        if self.error or self.ended:
-            return FAR
-        if self.outbox:
-            return self.link.position + 1
-        if self.bypass or self.link.bypassed:
-            # A host that renders waits for the very sample after which the bypass ended.
-            rest = 0.0 if self.link.offline else 0.05 * self.sample_rate
-            return self.link.position + max(1, math.ceil(rest))
-        # Segments are longer than the ring: what waits for them waits in the chain.
-        due = min(self._due_position, self.link.position + self.link.capacity_samples[0] // 2)
-        return due if self._handover is None else min(due, self._handover.end_samples)
-
-    def slack_seconds(self) -> float:
-        """Time until the plugin needs what it has not got yet; negative = it is late."""
-        if self.link.offline:
-            return 0.25  # after everyone who plays, before anyone who is late already
-        ahead = self.outbox.written - self._format.fade_samples - self.link.play_position
-        return ahead / self.sample_rate
-
     def load(self) -> float:
         """Share of one core that the session used over the last seconds."""
         since, busy_then, newest = self._load
@@ -186,150 +93,6 @@ class Session:
             newest = (self.busy_seconds - busy_then) / passed
             self._load = (time.monotonic(), self.busy_seconds, newest)
         return newest
-
-    # -- a turn, under `lock` --------------------------------------------------------------
-
-    def pull(self) -> None:
-        """Move waiting input into the chain, a turn's worth."""
-        newest = self._input_end()
-        if self.bypass or self.link.bypassed:
-            self.link.skip_to(newest)
-            return
-        self._drop_hopeless(newest)
-        tape, limit = self.learning.tape, self._turn_samples()
-        while limit > 0:
-            gap = 0
-            span = self.link.read(limit)
-            if span.epoch != self._epoch:
-                self._new_epoch(span.epoch, span.position)
-                tape = self.learning.tape
-            elif span.position != self._next:
-                gap = max(0, span.position - self._next)
-                self.lost_samples += gap
-                self._restart(span.position)
-            samples = span.audio.shape[1]
-            if samples == 0:
-                break
-            self.last_input_seconds = time.monotonic()
-            self.silent = not span.audio.any()
-            self.chain.feed(span.audio)
-            if self._handover is not None:
-                self._handover.feed(span.audio)
-            if tape is not None:
-                tape.write(span.audio, gap)
-            if self.probing.tape is not None:
-                self.probing.tape.write(span.audio)
-            self._next = span.position + samples
-            limit -= samples
-        self._due_position = self._next + self.chain.samples_to_next_step
-        self.steps_due = self.chain.due // len(self.chain.streams)
-
-    def _turn_samples(self) -> int:
-        """How much input to take: all, but never so much that two steps are due. What is late is
-        delivered step by step; only who renders, and waits for all, gets several at once."""
-        step = math.ceil(self.chain.step_samples_host)
-        if self.link.offline:
-            return max(8192, STEPS_PER_TURN * step)
-        due, waiting = self._due_position - self._next, self.link.available_samples
-        return max(waiting if waiting < due + step else due, math.ceil(0.02 * self.sample_rate))
-
-    def deliver(self) -> None:
-        """Hand finished stems to the plugin; what finds no room waits for the next turn."""
-        if self._handover is not None and self._handover.complete:
-            self._end_handover(self._handover)
-        if self._handover is None:
-            block = self.chain.take()
-            effects = bool(self.preset.effects) or block.start_samples < self._effects_until
-            self._send(block, self.chain, with_effects=effects)
-        if self.outbox.send():
-            self.pace.note_late()
-
-    def _end_handover(self, handover: Handover) -> None:
-        """The old chain's last words; a chain that fails on them leaves a stretch of dry audio."""
-        self._handover = None
-        try:
-            owed, tail = handover.finish()
-        except Exception as error:
-            failure("A chain failed on its last samples", error, session=self.id)
-            return
-        effects = handover.with_effects
-        self._send(owed, handover.chain, with_effects=effects)
-        self.outbox.fade_from(tail, handover.chain, with_effects=effects)
-
-    def _send(self, block: ChainBlock, chain: SeparationChain, *, with_effects: bool) -> None:
-        if block.samples == 0:
-            return
-        self.outbox.add(block, chain, with_effects=with_effects)
-        self.processed_samples += block.samples
-        self.meters.add(block.target, block.remainder)
-        tape = self.learning.tape
-        if tape is not None:
-            behind = self._next - block.start_samples - block.samples
-            place = tape.taped_seconds - behind / self.sample_rate
-            self.shown = (self.meters.place, max(0.0, place))
-
-    def learn_pace(self, seconds: float, pressure: float) -> None:
-        """The steps of the last turn took so long, together with what is around them."""
-        self.pace.pressure = pressure
-        if self.steps_due and not self.silent:
-            self.pace.learn(
-                seconds / self.steps_due, self.chain.step_samples_host / self.sample_rate
-            )
-
-    def _input_end(self) -> int:
-        """One past the newest input.
-
-        To be asked before any flag of the plugin: it sets a flag before it writes the samples
-        that the flag is about. So input up to here that looks droppable is, whatever the plugin
-        does meanwhile; what comes after this look is never touched.
-        """
-        self.link.read(0)  # moves past what the ring has lost
-        return self.link.position + self.link.available_samples
-
-    def _drop_hopeless(self, newest: int) -> None:
-        """Input whose output can no longer be heard is skipped where that is the sooner way."""
-        if self.link.offline or self.link.epoch != self._epoch:
-            return  # what a new epoch brings is not late
-        rate, played = self.sample_rate, self.link.play_position
-        late = played - self.outbox.written
-        if late > 0:
-            self.pace.note_late()
-        if self.pace.hopeless(
-            late / rate,
-            self.chain.step_samples_host / rate,
-            deadline_samples(self.mode, rate, 0) / rate,
-            (newest - played) / rate,
-        ):
-            self.pace.drops += 1
-            self.pace.note_late()
-            self.link.skip_to(newest)
-
-    def _new_epoch(self, epoch: int, position: int) -> None:
-        """The host reset or changed its rate: begin anew, with a new chain if need be."""
-        before = self._format
-        self._epoch = epoch
-        self._format = self.link.format
-        if self._format.sample_rate_hz != before.sample_rate_hz:
-            self.chain = self._chain_for(self.preset, self.mode)
-            self.pace.forget()
-            self._fit_tape()
-        self._restart(position)
-        self._publish()
-
-    def _restart(self, position: int) -> None:
-        """Begin anew; what was due between is a hole, which the plugin fades around."""
-        self.outbox.restart(position, with_effects=bool(self.preset.effects))
-        self._begin(position)
-
-    def _begin(self, position: int) -> None:
-        self.steps_due = 0
-        self._handover = None
-        self.chain.reset(start_samples=position)
-        self._base = self._next = position
-        self._due_position = position + self.chain.samples_to_next_step
-        self._effects_until = 0
-
-    # -- control, any thread but the engine's ----------------------------------------------
 
     def set_preset(self, preset: Preset) -> None:
         """Play another preset, by a cross-fade from the newest input on; if separator, options or
@@ -365,50 +128,11 @@ class Session:
         while self._handover is not None and time.monotonic() < until:
             time.sleep(0.005)
 
-    def _replace(self, chain: SeparationChain, preset: Preset, mode: Mode) -> None:
-        """Go on with `chain`; the present one hands over if it plays."""
-        self._take_newest()
-        if chain.sample_rate != int(self.sample_rate):  # it came with the newest
-            chain = self._chain_for(preset, mode)
-        handover = None
-        resting = self.bypass or self.link.bypassed or self._next == self._base
-        if not (resting or self.error or self._handover):
-            handover = Handover(
-                self.chain,
-                with_effects=bool(self.preset.effects) or self._next < self._effects_until,
-                at_samples=self._next,
-                fade_samples=self._format.fade_samples,
-            )
-        self.chain, self.preset, self.mode, self.error = chain, preset, mode, ""
-        self.pace.forget()
-        if handover is None:
-            self._restart(self.link.position)
-        else:
-            self._begin(self._next)
-            self._handover = handover
-        self._publish()
-
-    def _take_newest(self) -> None:
-        """What came before a change is the old preset's."""
-        if not (self.ended or self.error or self._closed):
-            self.pull()
-
     def take_learning(self, learning: SessionLearning) -> None:
         """Go on with what another link of this session has recorded, marked and learned."""
         with self.lock:
             self.learning = learning
             self._fit_tape()
-
-    def _fit_tape(self) -> None:
-        """An armed tape follows the link's rate and layout; what was on it is of another."""
-        self.probing.fit(self.sample_rate, self.channels)
-        tape = self.learning.tape
-        if tape is None or tape.fits(self.sample_rate, self.channels):
-            return
-        try:
-            self.learning.tape = Tape(self.sample_rate, self.channels, tape.seconds)
-        except RequestError as error:
-            self.learning.tape, self.learning.message = None, str(error)
 
     def set_gains(self, target_db: float, remainder_db: float) -> None:
         """Gains of the mix, -60 dB or less = off; kept in the preset, ramped in the chain.
@@ -443,12 +167,6 @@ class Session:
         finally:
             self.lock.release()
         return True
-
-    def _chain_for(self, preset: Preset, mode: Mode) -> SeparationChain:
-        return self._make_chain(preset, self.sample_rate, self.channels, mode)
-
-    def _publish(self) -> None:
-        self.link.publish_latency(self.chain.latency_samples, self.latency.latency_samples)
 
     def check(self) -> str:
         """Beat, and the reason why the session must end, or "". Called several times a second."""
