@@ -79,9 +79,11 @@ def demucs_bag() -> Any:
 
     from filled import fill
 
-    module = HTDemucs(
-        sources=["drums", "bass", "other", "vocals"], bottom_channels=512, segment=Fraction(39, 5)
-    )
+    make: Any = HTDemucs
+    module = make(
+        sources=["drums", "bass", "other", "vocals"],
+        bottom_channels=512, dconv_mode=3, segment=Fraction(39, 5),
+    )  # fmt: skip
     state = {n: 0.5 * fill(n, tuple(t.shape)) for n, t in module.state_dict().items()}
     module.load_state_dict(state)
     return BagOfModels([module.eval()])
@@ -188,7 +190,7 @@ def measure(system: str, way: str, seconds: float, threads: int, runs: int, keep
     loaded = resident_mb()
     noise = np.random.default_rng(1).standard_normal((1, int(seconds * rate))) * 0.1
     mixture = np.repeat(noise.astype(np.float32), 2, axis=0)
-    walls, cpus = [], []
+    walls, cpus, stems = [], [], mixture
     with plainly(way), torch.inference_mode():
         for _ in range(runs):
             wall, cpu = time.perf_counter(), time.process_time()

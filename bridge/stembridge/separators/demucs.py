@@ -4,7 +4,9 @@ Hybrid Transformer Demucs gives drums, bass, other and vocals (with htdemucs_6s 
 piano) in stereo at 44.1 kHz; names and sums of names are its prompts. Networks come from the
 package's own loader, after the file was checked to name nothing but Demucs' classes. Windows
 are ours; `chunking="demucs-apply"` runs the package's way over whole files instead (without
-its random shifts). (Rouard et al., "Hybrid Transformers for Music Source Separation", 2023.)
+its random shifts). On a processor the layers of the loaded networks are replaced by equal ones
+that run faster (`layers/hybrid.py`); the package itself stays as it is. (Rouard et al., "Hybrid
+Transformers for Music Source Separation", 2023.)
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from ..errors import CheckpointError, NotAvailableError, PromptError
 from ..prompts import EncodedPrompt, NamePrompt, Prompt, Query
 from .base import Capabilities, Mode, Progress
 from .fingerprint import fingerprint
+from .layers.hybrid import quicken
 from .segmented import PRECISIONS, TAKERS, Precision, SegmentedSeparator, pick_device
 from .segments import SegmentPlan
 
@@ -126,7 +129,7 @@ def read_bag(folder: Path, variant: str) -> Any:
 
 
 class Demucs(SegmentedSeparator):
-    """Demucs behind the contract."""
+    """Demucs behind the contract. The bag is taken over: its layers are replaced."""
 
     name = "demucs"
 
@@ -146,6 +149,8 @@ class Demucs(SegmentedSeparator):
         self.channels = int(bag.audio_channels)
         self.capabilities = Capabilities(names=tuple(bag.sources))
         self.space = f"demucs:{fingerprint(bag.state_dict())}"
+        for network in self.bag.models:
+            quicken(network, torch.bfloat16 if precision == "bfloat16" else torch.float32)
         window = int(self.sample_rate * min(float(m.segment) for m in bag.models))
         context = min(CONTEXT, window // 16)
         self.plan = SegmentPlan(window, int(window * KEPT), context, context)
