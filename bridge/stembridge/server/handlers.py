@@ -11,12 +11,15 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .. import __version__
+from ..chain import SeparationChain, separator_of
 from ..errors import StembridgeError
-from ..presets import Preset, dumps, list_presets
-from ..prompts import NamePrompt
+from ..presets import dumps, list_presets
+from ..prompts import EncodedPrompt, NamePrompt, Query
 from ..separators import SEPARATORS, Separator, SeparatorEntry, load_separator
-from ..separators.auto import AUTO, choose, resolved
+from ..separators.auto import AUTO, choose
 from .budget import latency_of
 from .choices import Doors, preset_from, preset_named
 from .clients import SERVER
@@ -24,7 +27,6 @@ from .log import event
 from .osc import Handler, Request, same_token
 from .protocol import PART_BYTES, PROTOCOL, RequestError
 from .reports import pairs, server_status
-from .session import build_chain
 from .wire import split_text
 
 if TYPE_CHECKING:
@@ -132,27 +134,32 @@ def get_latency(server: Server, request: Request) -> None:
     values = request.values
     if values["preset"]:
         doors = Doors(server.options.allowed_folders, request.client.trusted)
-        preset = preset_from(values["preset"], doors)
+        separator = separator_of([preset_from(values["preset"], doors)])
     else:
-        preset = preset_of(values["separator"])
-    chain = build_chain(resolved(preset)[0], values["sample_rate"], 2, values["mode"])
+        separator = named_separator(values["separator"])
+    chain = SeparationChain(
+        any_query(separator), values["sample_rate"], 2, mode=values["mode"], separator=separator
+    )
     request.reply(*latency_of(chain, values["block_samples"]).values)
 
 
-def preset_of(name: str) -> Preset:
-    """Any preset of the separator `name`, for what depends on the separator alone.
+def any_query(separator: Separator) -> Query:
+    """Some query, for what depends on the separator and its options alone: no clip is encoded
+    and no text understood to learn a delay.
 
     Raises:
-        StembridgeError: for a separator that is not there, or knows no sound by name.
+        RequestError: for a separator that knows no names and tells no size of its vectors.
     """
-    separator = named_separator(name)
-    names = separator.capabilities.names
-    if not names:
+    if names := separator.capabilities.names:
+        return Query(keep=(separator.encode(NamePrompt(names[0])),))
+    sizes: tuple[int, ...] = getattr(separator, "vector_sizes", tuple)()
+    if not sizes:
         raise RequestError(
             "unavailable",
-            f"{name} knows no sound by name. Name a preset, or open a link to learn its latency.",
+            f"{separator.name} knows no sound by name. Open a link to learn its delay.",
         )
-    return Preset(names[0], keep=(NamePrompt(names[0]),), separator=separator.name)
+    vector = np.zeros(sizes[0], dtype=np.float32)
+    return Query(keep=(EncodedPrompt(separator.space, vector),))
 
 
 def send_presets(request: Request) -> None:

@@ -13,6 +13,7 @@ import math
 import secrets
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from ..errors import ServerError, StembridgeError
 from ..presets import Preset, dumps
+from ..prompts import NamePrompt
 from ..separators.auto import AUTO
 from .client import Client, Event
 from .native import load_native
@@ -151,10 +153,12 @@ class PluginEnd:
         with Client.connect(f"plugin {self.id}", folder=self._folder) as client:
             from ..presets import loads
 
-            preset = loads(self._text)
-            # What "auto" takes depends on the prompts. Too long a text for one message has clips.
-            fits = preset.separator == AUTO and len(self._text.encode()) <= PART_BYTES
-            text = self._text if fits else ""
+            preset, text = loads(self._text), self._text
+            if len(text.encode()) > PART_BYTES:  # it has clips, which matter to "auto" alone
+                short = replace(preset, keep=(NamePrompt("any"),), remove=(), effects=())
+                text = "" if preset.separator == AUTO else dumps(short)
+            if len(text.encode()) > PART_BYTES:
+                text = ""
             reply = client.request(
                 "/latency/get", preset.separator, preset.mode or "mix", round(rate), block, 0, text,
                 timeout_seconds=60.0,

@@ -144,8 +144,8 @@ VERBS: tuple[Verb, ...] = (
             _a(
                 "preset",
                 "s",
-                "name or text of a preset, which then decides on the separator: what auto takes "
-                "depends on the prompts",
+                "name or text of a preset, which then decides on the separator and its options "
+                "(a checkpoint, chunking); what auto takes depends on the prompts",
                 default="",
             ),
         ),
