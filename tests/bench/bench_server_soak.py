@@ -1,24 +1,22 @@
 """Long runs: a soak in real time, a hundred kills of the server, a thousand links.
 
-    python tests/bench/bench_server_soak.py soak --minutes 10 --sessions 2
+    python tests/bench/bench_server_soak.py soak --minutes 10 --sessions 4
     python tests/bench/bench_server_soak.py kills --times 100
     python tests/bench/bench_server_soak.py links --times 1000
 
-The soak plays the example song round and round and prints the server's memory, threads,
-handles and the missed blocks once a minute. Kills and links use the exact separator of the
-tests, since what they try is the bridge; the short versions are tests.
+The soak plays the example song round and round, each session from a place of its own, and
+prints the server's memory, threads, handles and the missed blocks of ten equal stretches.
+Kills and links use the exact separator of the tests, since what they try is the bridge; the
+short versions are tests.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,65 +25,36 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench_server_capacity import SETTLE_SECONDS, Host, Machine, Setting, example_at
 from bench_server_instances import Serve
 
 from server_harness import HALF, ServerProcess, eventually, identity_server
-from stembridge.audiofile import read_audio
-from stembridge.example import example_song
-from stembridge.presets import dumps, load_preset
-from stembridge.resample import resample
+from stembridge.presets import dumps
 from stembridge.server.client import Client
 from stembridge.server.native import load_native
-from stembridge.server.plugin_end import PluginEnd
 from test_server_faults import LATENCY, RATE, Player, make_plugin, resources
 
+STRETCHES = 10
 
-def soak(minutes: float, sessions: int, mode: str) -> None:
-    song, rate = read_audio(example_song())
-    song = np.ascontiguousarray(resample(song, rate, RATE))
-    preset = replace(load_preset("vocals"), mode=mode)
-    stop = threading.Event()
 
-    def play(plugin: PluginEnd) -> None:
-        began, done = time.monotonic(), 0
-        for start in itertools.cycle(range(0, song.shape[1] - 512, 512)):
-            if stop.is_set():
-                return
-            plugin.process(song[:, start : start + 512].copy())
-            done += 512
-            time.sleep(max(0.0, began + done / RATE - time.monotonic()))
-
-    with Serve() as serve:
-        ends = [
-            PluginEnd(preset, RATE, max_block_samples=512, folder=serve.folder)
-            for _ in range(sessions)
-        ]
-        for end in ends:
-            end.wait_connected(60)
-        threads = [threading.Thread(target=play, args=(end,)) for end in ends]
-        for thread in threads:
-            thread.start()
+def soak(minutes: float, sessions: int, mode: str, block: int) -> None:
+    setting = Setting(mode, block, "different", True)
+    with Serve() as serve, Host(serve, setting, sessions, example_at(RATE)) as host:
         process = psutil.Process(serve.process.pid)
-        cpu = serve.cpu_seconds()
-        for minute in range(1, round(minutes) + 1):
-            time.sleep(60)
-            used, cpu = serve.cpu_seconds() - cpu, serve.cpu_seconds()
+        host.play(SETTLE_SECONDS)
+        for stretch in range(1, STRETCHES + 1):
+            missed, machine = host.missed, Machine(serve)
+            late = host.play(60 * minutes / STRETCHES)
             row = {
-                "minute": minute,
+                "minutes": round(stretch * minutes / STRETCHES, 2),
                 "memory_mb": round(process.memory_info().rss / 2**20, 1),
                 "threads": process.num_threads(),
                 "handles": process.num_fds(),
-                "cpu_per_session": round(used / 60 / sessions, 3),
-                "missed_blocks": [end.status["missed_blocks"] for end in ends],
-                "blocks": [end.status["blocks"] for end in ends],
-                "machine_load": round(psutil.getloadavg()[0], 1),
+                "missed_blocks": host.missed - missed,
+                "latest_callback_ms": round(1000 * late, 1),
+                **machine.cores(),
             }
             print(json.dumps(row), flush=True)
-        stop.set()
-        for thread in threads:
-            thread.join()
-        for end in ends:
-            end.close()
 
 
 def kills(times: int) -> None:
@@ -153,15 +122,16 @@ def links(times: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Long runs of the server.")
     parser.add_argument("what", choices=("soak", "kills", "links"))
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--sessions", type=int, default=2)
+    parser.add_argument("--sessions", type=int, default=4)
+    parser.add_argument("--block", type=int, default=512)
     parser.add_argument("--mode", choices=("live", "mix"), default="mix")
     parser.add_argument("--times", type=int, default=100)
     args = parser.parse_args()
     if args.what == "soak":
-        soak(args.minutes, args.sessions, args.mode)
+        soak(args.minutes, args.sessions, args.mode, args.block)
     else:
         {"kills": kills, "links": links}[args.what](args.times)
 
