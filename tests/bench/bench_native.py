@@ -1,6 +1,6 @@
 """What the native core costs the audio thread, per block: p50, p99, p99.9 and their ratios.
 
-    python tests/bench/bench_native.py [scale]
+    python tests/bench/bench_native.py [--scale 1]
 
 Builds `native/tests/bench_core.cpp` in Release and runs it (about half a minute at scale 1).
 All rows come from one run on one machine, so the ratios mean something when the machine is
@@ -9,9 +9,10 @@ not quiet; the time of one look at the clock is part of every figure.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
-import sys
+from argparse import RawTextHelpFormatter
 from pathlib import Path
 
 from rich.console import Console
@@ -34,8 +35,10 @@ def build() -> Path:
 
 
 def main() -> None:
-    scale = sys.argv[1] if len(sys.argv) > 1 else "1"
-    done = subprocess.run([str(build()), scale], check=True, capture_output=True, text=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0, help="length of the run (default: 1)")
+    scale = parser.parse_args().scale
+    done = subprocess.run([str(build()), str(scale)], check=True, capture_output=True, text=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     copy = {row["block"]: row for row in rows if row["what"] == "copy"}
     trip = {row["block"]: row for row in rows if row["what"] == "round trip"}
