@@ -47,7 +47,7 @@ from stembridge.server.plugin_end import PluginEnd
 RATE = 48000
 SETTLE_SECONDS = 1.5
 """Played before misses count: the first steps of a session wait for the last ones to open."""
-SEARCH_SECONDS = 6.0
+SEARCH_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,7 @@ def search(
 def capacity(args: argparse.Namespace, song: np.ndarray) -> None:
     """Rows on standard output, one for each setting, then what batching gains."""
     found: dict[Setting, int] = {}
+    end = time.monotonic() + 60 * args.minutes
     settings = [
         Setting(mode, block, songs, batching)
         for batching in (False, True)
@@ -213,6 +214,9 @@ def capacity(args: argparse.Namespace, song: np.ndarray) -> None:
     for batching in (False, True):
         with Serve(*flags_of(args, batching)) as serve:
             for setting in [s for s in settings if s.batching == batching]:
+                if time.monotonic() > end:
+                    print(json.dumps({**vars(setting), "left_out": "no time"}), flush=True)
+                    continue
                 guess = next((n for s, n in reversed(found.items()) if alike(s, setting)), 4)
                 count, report = search(serve, setting, guess, song, args)
                 found[setting] = count
@@ -243,6 +247,7 @@ def main() -> None:
         "--songs", nargs="+", choices=("same", "different"), default=["different", "same"]
     )
     parser.add_argument("--confirm", type=float, default=20.0, help="seconds of the last trial")
+    parser.add_argument("--minutes", type=float, default=10.0, help="begin no search after so many")
     parser.add_argument("--most", type=int, default=32, help="sessions that are tried at most")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
