@@ -186,10 +186,10 @@ def search(
     report: dict[str, Any] = {}
 
     def passes(count: int, seconds: float = SEARCH_SECONDS) -> bool:
+        report.clear()
         for _ in range(2):  # whatever else the machine does may spoil one
             good, row = trial(serve, setting, count, song, seconds)
             if good:
-                report.clear()
                 report.update(row)
                 return True
         return False
