@@ -95,7 +95,7 @@ private:
     Heard heard() const noexcept;
 
     RealtimeCore core;
-    std::mutex preparing;  // held while the core is made ready or its latency changed
+    std::mutex preparing;     // held while the core is made ready or its latency changed
     mutable std::mutex lock;  // guards what follows, up to the blank line; never the audio thread's
     PresetDocument::Ptr custom;
     std::map<juce::String, int> latencies;
@@ -114,6 +114,8 @@ private:
     std::atomic<bool> offlineGaveUp{false}, passBegins{true};
     int greetingsSeen = 0;
     std::atomic<bool> latencyAnnounced{false};
+    // For a server that is there, never for one that is not; and for one that a bounce waits for.
+    static constexpr double kPrepareWaitSeconds = 0.4, kOfflineWaitSeconds = 30.0;
     double offlineBudgetSeconds, tryoutBudgetSeconds;  // what is left to wait for a server
     juce::AudioBuffer<float> narrow;                   // for hosts that hand doubles
 

@@ -113,6 +113,7 @@ private:
                  Handler handler, bool several = false);
     void post(std::function<void()> job);  // from other threads to [client]
     void change(const std::function<void(ServerView&)>& edit);
+    void showError(const OscMessage& error);  // the server's words for people
     std::string sessionPath(const char* verb) const;
 
     Delegate& delegate;

@@ -33,23 +33,22 @@ void ServerClient::nextStep(std::shared_ptr<std::vector<LearnStep>> steps, size_
     }
     const auto& step = (*steps)[index];
     const auto path = sessionPath("learn/") + step.verb;
-    request(path, step.arguments, kLearnTimeoutSeconds,
-            [this, steps, index](const Replies& replies, const OscMessage* error) {
-                if (error != nullptr) {
-                    change([&](ServerView& v) { v.error = utf8(error->text(2)); });
-                    return;
-                }
-                change([](ServerView& v) { v.error.clear(); });
-                const auto& verb = (*steps)[index].verb;
-                if (verb == "use" || verb == "audition" || verb == "save") adoptPrompts();
-                if (verb == "save") {
-                    change([&](ServerView& v) {
-                        v.notice = "Saved as " + utf8(replies[0].text(1));
-                    });
-                    listPresets();
-                }
-                nextStep(steps, index + 1);
-            });
+    request(
+        path, step.arguments, kLearnTimeoutSeconds,
+        [this, steps, index](const Replies& replies, const OscMessage* error) {
+            if (error != nullptr) {
+                showError(*error);
+                return;
+            }
+            change([](ServerView& v) { v.error.clear(); });
+            const auto& verb = (*steps)[index].verb;
+            if (verb == "use" || verb == "audition" || verb == "save") adoptPrompts();
+            if (verb == "save") {
+                change([&](ServerView& v) { v.notice = "Saved as " + utf8(replies[0].text(1)); });
+                listPresets();
+            }
+            nextStep(steps, index + 1);
+        });
 }
 
 void ServerClient::probe(float seconds) {
@@ -57,8 +56,7 @@ void ServerClient::probe(float seconds) {
         if (stage != Stage::open) return;
         request(sessionPath("probe/start"), {seconds}, 10.0,
                 [this](const Replies&, const OscMessage* error) {
-                    if (error != nullptr)
-                        change([&](ServerView& v) { v.error = utf8(error->text(2)); });
+                    if (error != nullptr) showError(*error);
                 });
     });
 }

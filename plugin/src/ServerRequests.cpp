@@ -196,8 +196,7 @@ void ServerClient::fetchText(const std::string& path, std::vector<OscValue> argu
                 } else if (left > 1 && (error == nullptr || error->text(1) == "timeout")) {
                     (*again)(left - 1);
                 } else if (error != nullptr) {
-                    const auto words = utf8(error->text(2));
-                    change([&](ServerView& v) { v.error = words; });
+                    showError(*error);
                 }
             },
             true);
@@ -216,7 +215,7 @@ void ServerClient::setPrompts(Side side, const juce::String& words) {
         request(sessionPath(side == Side::keep ? "keep/set" : "remove/set"), std::move(prompts),
                 60.0, [this](const Replies&, const OscMessage* error) {
                     if (error != nullptr) {
-                        change([&](ServerView& v) { v.error = utf8(error->text(2)); });
+                        showError(*error);
                         return;
                     }
                     change([](ServerView& v) { v.error.clear(); });
@@ -269,7 +268,7 @@ void ServerClient::savePreset(const juce::String& name, bool replace, PresetDocu
         request(sessionPath("preset/save"), {name.toStdString(), replace ? 1 : 0}, 20.0,
                 [this](const Replies& replies, const OscMessage* error) {
                     if (error != nullptr) {
-                        change([&](ServerView& v) { v.error = utf8(error->text(2)); });
+                        showError(*error);
                         return;
                     }
                     change([&](ServerView& v) {
