@@ -224,7 +224,7 @@ def test_without_onednn_the_same_masks_come_out(
     fast = unet.networks("render").prompted
     expected = run_window(fast, x, fast.affines(rows), spread=spread)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    plain = PackedUNet(unet.stems_module)
+    plain = PackedUNet(unet.stems_module, many_columns=True)
     assert torch.allclose(
         run_window(plain, x, plain.affines(rows), spread=spread), expected, atol=1e-5
     )

@@ -140,7 +140,7 @@ class Unet(Separator):
         )
         fast = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
         self._stream_dtype = torch.bfloat16 if fast else torch.float32
-        self._packed: dict[torch.dtype, Networks] = {}
+        self._packed: dict[bool, Networks] = {}  # whether for mode render
         self._lock = threading.Lock()
 
     @property
@@ -165,14 +165,15 @@ class Unet(Separator):
 
     def networks(self, mode: Mode) -> Networks:
         """The networks as a mode runs them, packed on first use."""
-        dtype = torch.float32 if mode == "render" else self._stream_dtype
+        render = mode == "render"
+        dtype = torch.float32 if render else self._stream_dtype
         with self._lock:
-            if dtype not in self._packed:
-                packed = {id(m): PackedUNet(m, dtype) for m in self._modules.values()}
-                self._packed[dtype] = Networks(
+            if render not in self._packed:
+                packed = {id(m): PackedUNet(m, dtype, render) for m in self._modules.values()}
+                self._packed[render] = Networks(
                     **{name: packed[id(module)] for name, module in self._modules.items()}
                 )
-            return self._packed[dtype]
+            return self._packed[render]
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """A name, a text that the library knows, clips of a sound, or a tuned vector."""

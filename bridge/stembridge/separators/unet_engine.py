@@ -236,7 +236,7 @@ class GridMasks:
         self._given = max(stop, first)
         wanted = self._frames[:, first - self._kept_from : self._given - self._kept_from]
         count = wanted.shape[1]
-        if (count or self._runs is None) and not wanted.any():
+        if (count or self._runs is None) and not (count and wanted.amax() > 0):
             # Nothing to hear: whatever the mask, the result is zero.
             self._runs = None
             self._forget()

@@ -33,6 +33,7 @@ from .base import MODES, Mode, SeparatorStream
 from .layers.unet import BINS
 from .layers.unet_masks import apply_masks
 from .layers.unet_stft import (
+    CACHED_FRAMES,
     HOP_SAMPLES,
     OVERLAP_SAMPLES,
     WINDOW_SAMPLES,
@@ -64,8 +65,6 @@ MODE_SHAPES: dict[Mode, ModeShape] = {
     "render": ModeShape(128, LOOKAHEAD_FRAMES, 0),
 }
 _GRID_MEMORY_FRAMES = 320
-_CACHED_FRAMES = 32
-"""Frames that are masked and made sound at once, so that they stay in the CPU's cache."""
 
 
 class UnetStream(SeparatorStream):
@@ -254,8 +253,8 @@ class UnetStream(SeparatorStream):
         pieces = [
             self._synthesis.push(apply_masks(m, x))
             for m, x in zip(
-                masks.split(_CACHED_FRAMES, dim=2),
-                spectra.split(_CACHED_FRAMES, dim=1),
+                masks.split(CACHED_FRAMES, dim=2),
+                spectra.split(CACHED_FRAMES, dim=1),
                 strict=True,
             )
         ]

@@ -3,7 +3,7 @@
 - A transposed convolution of stride 2 is four plain ones that waste nothing. With `n` the
   input frame, output frame `2n` has the taps 1 and 3 (frames n, n-1) and `2n+1` the taps
   0, 2, 4 (frames n+1, n, n-1); bins work alike.
-- A step with one or two output channels would leave most of a vector idle, so neighbouring
+- A layer with one or two output channels would leave most of a vector idle, so neighbouring
   bins are made at once: 8 bins of 2 frames as 16 channels of a convolution that moves on by
   4 input bins, and 8 bins of 2 channels likewise.
 - Weights are reordered once for oneDNN where it is built in; elsewhere torch's own
@@ -19,8 +19,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from .unet import BINS, STEPS
 
 _PHASE_TAPS = ([3, 1], [4, 2, 0])
 """Kernel taps that meet the input frames (n-1, n, n+1) in output frames 2n and 2n+1."""
@@ -95,7 +93,7 @@ def pack(
     return Convolution(weight, bias, stride, pad_bins, dilation, relu, packed)
 
 
-def _phase_kernel(weight: Tensor, time_phase: int, bin_phase: int) -> Tensor:
+def phase_kernel(weight: Tensor, time_phase: int, bin_phase: int) -> Tensor:
     """The plain kernel of one phase of a transposed convolution `(in, out, 5, 5)`.
 
     Returns: `(out, in, 2 or 3, 2 or 3)`, for inputs n-1, n and, in phase 1, n+1.
@@ -107,12 +105,12 @@ def _phase_kernel(weight: Tensor, time_phase: int, bin_phase: int) -> Tensor:
 def _all_phases_kernel(weight: Tensor) -> Tensor:
     """All four phases of a transposed convolution as one kernel of `(4 * out, in, 3, 3)`."""
     blocks = [
-        F.pad(_phase_kernel(weight, t, b), (0, 1 - b, 0, 1 - t)) for t in (0, 1) for b in (0, 1)
+        F.pad(phase_kernel(weight, t, b), (0, 1 - b, 0, 1 - t)) for t in (0, 1) for b in (0, 1)
     ]
     return torch.cat(blocks)
 
 
-def _folded_up_kernel(weight: Tensor) -> Tensor:
+def folded_up_kernel(weight: Tensor) -> Tensor:
     """A transposed convolution to one channel as `(2 * FOLD, in, 3, FOLD / 2 + 2)`.
 
     Output channels are the `FOLD` bins of the even frame, then those of the odd one; the
@@ -140,24 +138,3 @@ def folded_last_kernel(weight: Tensor) -> Tensor:
         for bin_out in range(FOLD):
             folded[channel * FOLD + bin_out, :, :, bin_out : bin_out + 7 : 2] = weight[channel]
     return folded
-
-
-Phases = list[list[Convolution]]
-"""The convolutions of an up step, by phase of the frames and of the bins."""
-
-
-def pack_up(
-    step: int, weight: Tensor, bias: Tensor, dtype: torch.dtype, relu: bool = True
-) -> Phases:
-    """Up step `step` as convolutions: four phases, or one that makes all of them."""
-    if step < STEPS - 1:
-        kernels = [[_phase_kernel(weight, t, b) for b in (0, 1)] for t in (0, 1)]
-        stride = (1, 1)
-    else:
-        kernels = [[_folded_up_kernel(weight)]]
-        bias, stride = bias.repeat(2 * FOLD), (1, FOLD // 2)
-    bins = BINS >> (STEPS - step)
-    return [
-        [pack(k, bias, bins, dtype, stride=stride, pad_bins=1, relu=relu) for k in row]
-        for row in kernels
-    ]

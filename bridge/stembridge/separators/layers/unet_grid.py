@@ -57,7 +57,7 @@ class GridRun:
         ]
         self._skips: list[list[Tensor]] = [[] for _ in range(STEPS - 1)]
         # Several prompts on one encoding: what reads the skips alone is computed once.
-        shared = rows > 1 and network.condition == "decoder"
+        shared = network.shares_skips
         self._spread = torch.zeros(rows, dtype=torch.long) if shared else None
         self._up = [
             torch.zeros(
@@ -142,13 +142,13 @@ class GridRun:
         after, inside = self._up_room(step + 1, 2 * pairs, last)
         skip_after = None
         if step < STEPS - 1:
-            new = self._take_skip(STEPS - 2 - step, 2 * pairs)
             if self._spread is None:
-                inside[..., : new.shape[3]] = new
-                inside = inside[..., new.shape[3] :]
+                channels = UP_INPUTS[step + 1][1]
+                self._take_skip(STEPS - 2 - step, inside[..., :channels])
+                inside = inside[..., channels:]
             else:
                 skip_after, place = _room(self._up_skips[step + 1], 2 * pairs, 1 if last else 0)
-                place.copy_(new)
+                self._take_skip(STEPS - 2 - step, place)
                 self._up_skips[step + 1] = skip_after[:, max(0, skip_after.shape[1] - 2) :].clone()
         if pairs:
             even, odd = inside[:, 0::2], inside[:, 1::2]
@@ -162,10 +162,16 @@ class GridRun:
         kept, border = (self._top, 3) if top else (self._up[step], 1)
         return _room(kept, count, border if last else 0)
 
-    def _take_skip(self, level: int, count: int) -> Tensor:
-        waiting = torch.cat(self._skips[level], dim=1)
-        self._skips[level] = [waiting[:, count:]]
-        return waiting[:, :count]
+    def _take_skip(self, level: int, out: Tensor) -> None:
+        """Move the oldest columns that wait at a level to where they are read."""
+        waiting, done = self._skips[level], 0
+        while done < out.shape[1]:
+            piece = waiting.pop(0)
+            taken = min(piece.shape[1], out.shape[1] - done)
+            out[:, done : done + taken] = piece[:, :taken]
+            done += taken
+            if taken < piece.shape[1]:
+                waiting.insert(0, piece[:, taken:])
 
 
 class _Sounding:
@@ -179,16 +185,19 @@ class _Sounding:
         self._first = 0
         self._within = False
         """Whether the present block has sounded."""
+        self._quiet = False
+        """Whether any column that may still pass does not sound."""
         self._passed: dict[tuple[str, int], int] = {}
 
     def push(self, magnitudes: Tensor) -> None:
         """The next frames, `(2, frames, BINS)`."""
-        loud = magnitudes.any(dim=2).any(dim=0).tolist()
+        loud = (magnitudes.amax(dim=2).amax(dim=0) > 0).tolist()
         place, flags = self._first + len(self._flags), []
         for index, sound in enumerate(loud):
             self._within = bool(sound) or (self._within and (place + index) % FRAME_MULTIPLE != 0)
             flags.append(self._within)
         self._flags = torch.cat([self._flags, torch.tensor(flags, dtype=torch.bool)])
+        self._quiet = not bool(self._flags.all())
         drop = len(self._flags) - 2 * (LOOKAHEAD_FRAMES + len(loud)) - FRAME_MULTIPLE
         if drop > 0:
             self._flags, self._first = self._flags[drop:], self._first + drop
@@ -197,6 +206,8 @@ class _Sounding:
         """Set to zero what does not sound of the next columns, axis 1, of a stage at a level."""
         first, count = self._passed.get(stage, 0), columns.shape[1]
         self._passed[stage] = first + count
+        if not self._quiet:
+            return
         last = ((first + 1) << level) - 1 - self._first
         flags = self._flags[last : last + ((count - 1) << level) + 1 : 1 << level]
         if not flags.all():

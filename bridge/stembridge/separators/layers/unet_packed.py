@@ -23,10 +23,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .unet import BINS, DOWN_CHANNELS, LEAK, STEPS, Film, PromptedNorm, UNet
-from .unet_convolution import FOLD, Phases, folded_last_kernel, pack, pack_up
+from .unet_convolution import FOLD, Convolution, folded_last_kernel, pack
+from .unet_up import DirectUp, FoldedUp, UpStep
+from .unet_winograd import FastUp
 
 Affine = tuple[Tensor, Tensor]
 """Gain and shift, each `(1 or batch, 1, 1, channels)`."""
+
+_FAST_UP = (1, 2, 3)
+"""Steps that make four columns at a time (measured: elsewhere it gains nothing)."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +48,44 @@ class PackedUNet:
     Args:
         network: the weights, in evaluation mode.
         dtype: of the convolutions; magnitudes, the last layer and the mask stay float32.
+        many_columns: make four columns at a time where that is faster with many at hand, as
+            on the endless grid; a window of which few columns are wanted is slower so.
     """
 
-    def __init__(self, network: UNet, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        network: UNet,
+        dtype: torch.dtype = torch.float32,
+        many_columns: bool = False,
+    ) -> None:
+        if many_columns and dtype != torch.float32:
+            raise ValueError("four columns at a time need the digits of float32")
         self.dtype = dtype
         self.condition = network.condition
+        self._fast_up = _FAST_UP if many_columns else ()
         self.prompt_size = network.prompt_size
         self._network = network
         state = network.state_dict()
-        self._down = [
-            pack(
-                state[f"d.{step}.weight"],
-                state[f"d.{step}.bias"],
-                (BINS >> step) + 3,
-                dtype,
-                stride=(2, 2),
-                relu=False,
-            )
-            for step in range(STEPS)
-        ]
-        self._up: list[Phases] = []
-        self._own: list[Phases] = []
-        self._shared: list[Phases] = []
+        self._down: list[Convolution] = []
+        self._up: list[UpStep] = []
+        self._shared: list[UpStep | None] = []
         for step in range(STEPS):
+            self._down.append(
+                pack(
+                    state[f"d.{step}.weight"],
+                    state[f"d.{step}.bias"],
+                    (BINS >> step) + 3,
+                    dtype,
+                    stride=(2, 2),
+                    relu=False,
+                )
+            )
             weight, bias = state[f"u.{step}.weight"], state[f"u.{step}.bias"]
-            self._up.append(pack_up(step, weight, bias, dtype))
-            if step and self.condition == "decoder":
-                skip = DOWN_CHANNELS[STEPS - step]
-                nothing = torch.zeros_like(bias)
-                self._own.append(pack_up(step, weight[skip:], bias, dtype))
-                self._shared.append(pack_up(step, weight[:skip], nothing, dtype, relu=False))
+            skip = DOWN_CHANNELS[STEPS - step] if step and self.shares_skips else 0
+            self._up.append(self._pack_up(step, weight[skip:], bias))
+            nothing = torch.zeros_like(bias)
+            shared = self._pack_up(step, weight[:skip], nothing, relu=False) if skip else None
+            self._shared.append(shared)
         self._last = pack(
             folded_last_kernel(state["last.weight"]),
             state["last.bias"].repeat_interleave(FOLD),
@@ -83,6 +96,18 @@ class PackedUNet:
             dilation=(2, 1),
             relu=False,
         )
+
+    @property
+    def shares_skips(self) -> bool:
+        """Whether several prompts run on one encoding."""
+        return self.condition == "decoder"
+
+    def _pack_up(self, step: int, weight: Tensor, bias: Tensor, relu: bool = True) -> UpStep:
+        if step == STEPS - 1:
+            return FoldedUp(weight, bias, self.dtype, relu)
+        if step in self._fast_up:
+            return FastUp(step, weight, bias)
+        return DirectUp(step, weight, bias, self.dtype, relu)
 
     def affines(self, prompts: Tensor | None = None, offsets: Tensor | None = None) -> Affines:
         """Norm and FiLM for `(batch, prompt_size)` prompts; None for a plain network.
@@ -140,39 +165,26 @@ class PackedUNet:
         Args:
             buffer: `(batch, pairs + 2, bins, channels)`, one column of border on each side.
             even, odd: where columns 2n and 2n+1 go, `(batch, pairs, 2 * bins, channels)`.
-            skip: the skip's channels alone, if they are not in `buffer`, one of each encoding.
-            spread: for every result the encoding that it belongs to. Step 0, which reads
-                nothing but the encodings, takes it without `skip`.
+            skip: the skip's channels alone, one of each encoding, in a network that shares
+                them; elsewhere they are in `buffer`.
+            spread: there, for every result the encoding that it belongs to. Step 0 reads
+                nothing but the encodings.
         """
-        bins = buffer.shape[2]
-        gain, shift = affines.up[step]
-
-        def phase(time: int, bin_phase: int, columns: slice) -> Tensor:
-            if spread is None:
-                return self._up[step][time][bin_phase](buffer[:, columns])
-            if skip is None:
-                return self._up[step][time][bin_phase](buffer[:, columns])[spread]
-            added = self._shared[step - 1][time][bin_phase](skip[:, columns])[spread]
-            return self._own[step - 1][time][bin_phase](buffer[:, columns], added)
-
-        if step == STEPS - 1:
-            both = phase(0, 0, slice(None)).float()
-            for time_phase, out in ((0, even), (1, odd)):
-                raw = both[..., time_phase * FOLD : (time_phase + 1) * FOLD]
-                there = out.view(*out.shape[:2], -1, FOLD)
-                torch.addcmul(shift, gain, raw, out=there)
-            return
-        for time_phase, columns, out in ((0, slice(None, -1), even), (1, slice(None), odd)):
-            for bin_phase in (0, 1):
-                # Two taps leave one bin too many at the end.
-                raw = phase(time_phase, bin_phase, columns)[:, :, :bins]
-                torch.addcmul(shift, gain, raw, out=out[:, :, bin_phase::2])
+        own, shared = self._up[step], self._shared[step]
+        data = own.read(buffer)
+        data_skip = None if shared is None or skip is None else shared.read(skip)
+        for phase in own.bin_phases:
+            added = None
+            if shared is not None and data_skip is not None:
+                added = [part[spread] for part in shared.parts(data_skip, phase)]
+            parts = own.parts(data, phase, added)
+            if spread is not None and added is None:
+                parts = [part[spread] for part in parts]
+            own.write(parts, phase, affines.up[step], even, odd)
 
     def last(self, columns: Tensor) -> Tensor:
         """The mask, float32 `(batch, 2, frames, BINS)`, of `frames + 6` columns of the top."""
         y = self._last(columns)
         batch, frames, groups, _ = y.shape
-        masks = torch.empty(batch, 2, frames, BINS)
-        y = y.unflatten(3, (2, FOLD)).permute(0, 3, 1, 2, 4)
-        torch.sigmoid(y, out=masks.view(batch, 2, frames, groups, FOLD))
-        return masks
+        masks = y.sigmoid_().unflatten(3, (2, FOLD)).permute(0, 3, 1, 2, 4)
+        return masks.reshape(batch, 2, frames, groups * FOLD)

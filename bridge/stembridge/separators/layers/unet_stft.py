@@ -23,6 +23,8 @@ HOP_SAMPLES = 1024
 SPECTRUM_BINS = WINDOW_SAMPLES // 2 + 1
 OVERLAP_SAMPLES = WINDOW_SAMPLES - HOP_SAMPLES
 """What a step keeps of its past, and how far synthesis lags behind the newest frame."""
+CACHED_FRAMES = 32
+"""Frames that are transformed, masked and made sound at once: they stay in the CPU's cache."""
 _OVERLAP_SUM = 1.5
 _HOPS = WINDOW_SAMPLES // HOP_SAMPLES
 
@@ -47,7 +49,11 @@ class Analysis:
         span = torch.cat([self._tail, step], dim=1)
         self._tail = span[:, -OVERLAP_SAMPLES:].clone()
         frames = span.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
-        return torch.fft.rfft(frames * self._window)
+        spectra = span.new_empty(*frames.shape[:2], SPECTRUM_BINS, dtype=torch.complex64)
+        for first in range(0, frames.shape[1], CACHED_FRAMES):
+            part = slice(first, first + CACHED_FRAMES)
+            spectra[:, part] = torch.fft.rfft(frames[:, part] * self._window)
+        return spectra
 
 
 class Synthesis:
@@ -77,4 +83,6 @@ class Synthesis:
 
 def magnitudes_of(spectra: Tensor) -> Tensor:
     """What the network sees: the lowest `BINS` of `(channels, frames, SPECTRUM_BINS)`."""
-    return spectra[:, :, :BINS].abs()
+    known = spectra[:, :, :BINS]
+    # Several times as fast as `abs`, which guards against squares beyond float32's range.
+    return known.real.square().addcmul_(known.imag, known.imag).sqrt_()

@@ -82,8 +82,10 @@ def run_window(
     stop = frames if stop is None else stop
     if frames % FRAME_MULTIPLE or magnitudes.shape[3] != BINS:
         raise ValueError(f"a window is (batch, 2, multiple of 64, {BINS})")
-    if spread is not None and network.condition != "decoder":
+    if spread is not None and not network.shares_skips:
         magnitudes, spread = magnitudes[spread], None
+    if spread is None and network.shares_skips:
+        spread = torch.arange(len(magnitudes))
     plan = _plan(frames, first, stop)
     skips = _run_down(network, magnitudes, affines, plan)
     if spread is not None and not share_skips:

@@ -1,0 +1,144 @@
+"""The steps of the way up as convolutions: transposed ones of stride 2, then ReLU.
+
+- A transposed convolution of stride 2 is four plain ones that waste nothing: see
+  `unet_convolution.phase_kernel`. `DirectUp` runs them.
+- The last step has one output channel, which would leave most of a vector idle, so `FoldedUp`
+  makes 8 bins of 2 frames at once, as 16 channels of a convolution that moves on by 4 input bins.
+- `unet_winograd.FastUp` makes four columns at a time with half the multiplications.
+
+All are linear until `write`, so prompts that share an encoding share the parts of the skip:
+
+    skip   ──read──> ──parts──┐ (once)
+    buffer ──read──> ──parts──+──write──> even and odd columns
+
+Invariants: immutable; nothing depends on earlier calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .unet import BINS, STEPS
+from .unet_convolution import FOLD, folded_up_kernel, pack, phase_kernel
+
+
+class UpStep(Protocol):
+    """What the three kinds have in common."""
+
+    @property
+    def bin_phases(self) -> Sequence[int]:
+        """Phases of the bins that are computed apart."""
+        ...
+
+    def read(self, buffer: Tensor) -> Tensor:
+        """Columns n-1 … n+pairs, `(batch, pairs + 2, bins, in)`, as `parts` wants them."""
+        ...
+
+    def parts(
+        self, data: Tensor, phase: int, added: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        """What is linear in the input: sums of one phase of the bins, batch first.
+
+        `added` are parts of another step of the same shape, without a bias.
+        """
+        ...
+
+    def write(
+        self,
+        parts: Sequence[Tensor],
+        phase: int,
+        affine: tuple[Tensor, Tensor],
+        even: Tensor,
+        odd: Tensor,
+    ) -> None:
+        """The finished columns of one phase of the bins, after ReLU and an affine map.
+
+        Args:
+            even, odd: columns 2n and 2n+1 with all bins, `(batch, pairs, 2 * bins, out)`.
+        """
+        ...
+
+
+class DirectUp:
+    """Four plain convolutions, one for each phase of frames and bins.
+
+    Args:
+        weight: `(in, out, 5, 5)`.
+        relu: False for parts that are added to others.
+    """
+
+    bin_phases = (0, 1)
+
+    def __init__(
+        self, step: int, weight: Tensor, bias: Tensor, dtype: torch.dtype, relu: bool = True
+    ) -> None:
+        bins = BINS >> (STEPS - step)
+        self._phases = [
+            [
+                pack(phase_kernel(weight, time, phase), bias, bins, dtype, pad_bins=1, relu=relu)
+                for time in (0, 1)
+            ]
+            for phase in self.bin_phases
+        ]
+
+    def read(self, buffer: Tensor) -> Tensor:
+        return buffer
+
+    def parts(
+        self, data: Tensor, phase: int, added: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        even, odd = self._phases[phase]
+        more = (None, None) if added is None else added
+        # Even columns do not read the last one.
+        return [even(data[:, :-1], more[0]), odd(data, more[1])]
+
+    def write(
+        self,
+        parts: Sequence[Tensor],
+        phase: int,
+        affine: tuple[Tensor, Tensor],
+        even: Tensor,
+        odd: Tensor,
+    ) -> None:
+        gain, shift = affine
+        for raw, out in zip(parts, (even, odd), strict=True):
+            there = out[:, :, phase::2]
+            # Two taps leave one bin too many at the end.
+            torch.addcmul(shift, gain, raw[:, :, : there.shape[2]], out=there)
+
+
+class FoldedUp:
+    """The last step, to one channel: one convolution makes `FOLD` bins of both columns."""
+
+    bin_phases = (0,)
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, relu: bool = True) -> None:
+        kernel, bias = folded_up_kernel(weight), bias.repeat(2 * FOLD)
+        stride = (1, FOLD // 2)
+        self._convolution = pack(
+            kernel, bias, BINS // 2, dtype, stride=stride, pad_bins=1, relu=relu
+        )
+
+    def read(self, buffer: Tensor) -> Tensor:
+        return buffer
+
+    def parts(
+        self, data: Tensor, phase: int, added: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        return [self._convolution(data, None if added is None else added[0])]
+
+    def write(
+        self,
+        parts: Sequence[Tensor],
+        phase: int,
+        affine: tuple[Tensor, Tensor],
+        even: Tensor,
+        odd: Tensor,
+    ) -> None:
+        gain, shift = affine
+        for raw, out in zip(parts[0].float().chunk(2, dim=3), (even, odd), strict=True):
+            torch.addcmul(shift, gain, raw, out=out.view(*out.shape[:2], -1, FOLD))
