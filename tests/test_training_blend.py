@@ -144,7 +144,9 @@ def test_one_command_averages_and_exports_both_files(
     assert main([*words, f"{start}=0.75"]) == 0
     assert "new-sounds.safetensors" in capsys.readouterr().err.replace("\n", "")
     stored, metadata = read_weights(out)
-    assert "--steps 2" in metadata["command"] and "--blend" in metadata["command"]
+    assert "--steps 2" in metadata["command"]
+    assert f"--blend {start.name}=0.75" in metadata["command"]
+    assert str(tmp_path) not in metadata["command"], "nobody's folders are told"
     tok = torch.from_numpy(stored.pop("tok"))
     mean = blend(trained, [Share(start, 0.75)])
     torch.testing.assert_close(tok, mean.tok.detach())

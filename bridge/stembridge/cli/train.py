@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from .common import add_verb, positive_float, positive_int
@@ -162,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         save_every=args.save_every,
         validate_every=args.validate_every,
-        command="stembridge " + " ".join(sys.argv[1:]),
+        command=_told(sys.argv[1:]),
     )
     if args.export_only:
         export_checkpoint(job)
@@ -175,3 +176,9 @@ def run(args: argparse.Namespace) -> int:
     written = [path for path in (job.out, job.sounds) if path.exists()]
     console.print("wrote " + ", ".join(map(str, written)))
     return 0
+
+
+def _told(arguments: list[str]) -> str:
+    """The command as the weights' metadata tell it: files by name, nobody's folders."""
+    words = [re.sub(r"(^|=)[^=]*/([^/=]+)", r"\1\2", word.rstrip("/")) for word in arguments]
+    return " ".join(["stembridge", *words])

@@ -89,7 +89,7 @@ def run_window(
     plan = _plan(frames, first, stop)
     skips = _run_down(network, magnitudes, affines, plan)
     if spread is not None and not share_skips:
-        skips, spread = [skip[spread] for skip in skips], None
+        skips, spread = [skip[spread] for skip in skips], torch.arange(len(spread))
     return _run_up(network, skips, affines, plan, spread)
 
 
