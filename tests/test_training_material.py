@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import mido
@@ -269,3 +270,14 @@ def test_sounds_come_in_pairs_of_different_classes(prepared) -> None:
         np.testing.assert_array_equal(sources, again)
         sources, queries, names = drawn.band_instrument(np.random.default_rng(seed))
         assert sources.shape[0] in (2, 3) and sources.shape[1:] == (2, samples)
+
+
+@pytest.mark.parametrize("name", ["../out.mid", "/tmp/out.mid", "a/../../out.mid"])
+def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with tarfile.open(data / "midi.tar.gz", "w:gz") as file:
+        file.addfile(tarfile.TarInfo(name))
+    with pytest.raises(AudioError, match="leads out"):
+        unpack_midi(data, tmp_path / "cache")
+    assert not (tmp_path / "out.mid").exists() and not (tmp_path / "cache" / "out.mid").exists()
