@@ -29,6 +29,13 @@ from native_support import (
 # --- late, gone, back ---------------------------------------------------------------------
 
 
+def assert_only_fades(played: np.ndarray) -> None:
+    """Of ones: dry, wet or between, and no step larger than that of a cross-fade."""
+    if played.shape[1]:
+        assert np.all((played > FACTOR - 1e-5) & (played < 1 + 1e-5))
+        assert np.max(np.abs(np.diff(played)), initial=0) <= (1 - FACTOR) / FADE + 1e-5
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     block=st.sampled_from([32, 64, 100, 512, 1024, 4096]),
@@ -47,10 +54,7 @@ def test_a_late_server_is_a_fade_never_a_click(block, pauses):
                 out.append(core.process(ones))
                 if serving:
                     server.serve()
-    played = np.concatenate(out, 1)[:, latency:]
-    if played.shape[1]:
-        assert np.all((played > FACTOR - 1e-5) & (played < 1 + 1e-5))
-        assert np.max(np.abs(np.diff(played)), initial=0) <= (1 - FACTOR) / FADE + 1e-5
+    assert_only_fades(np.concatenate(out, 1)[:, latency:])
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,10 +78,7 @@ def test_a_server_that_skips_input_is_two_fades_never_a_click(block, pauses):
         server.link.skip_to(server.link.position + server.link.available_samples)
         server.start = server.sent = server.end = server.link.position
         server.buffer = server.buffer[:, :0]
-    played = np.concatenate(out, 1)[:, latency:]
-    if played.shape[1]:
-        assert np.all((played > FACTOR - 1e-5) & (played < 1 + 1e-5))
-        assert np.max(np.abs(np.diff(played)), initial=0) <= (1 - FACTOR) / FADE + 1e-5
+    assert_only_fades(np.concatenate(out, 1)[:, latency:])
 
 
 def test_dry_when_the_audio_ends_and_wet_when_it_is_back_aligned_to_the_sample():

@@ -104,6 +104,11 @@ class Playing:
         return self.chain.separator
 
     @property
+    def bypassed(self) -> bool:
+        """Over OSC or by the plugin's own parameter."""
+        return self.bypass or self.link.bypassed
+
+    @property
     def latency(self) -> LatencyParts:
         """What the host must be told, in parts."""
         return latency_of(
@@ -119,7 +124,7 @@ class Playing:
             return FAR
         if self.outbox:
             return self.link.position + 1
-        if self.bypass or self.link.bypassed:
+        if self.bypassed:
             # A host that renders waits for the very sample after which the bypass ended.
             rest = 0.0 if self.link.offline else 0.05 * self.sample_rate
             return self.link.position + max(1, math.ceil(rest))
@@ -137,7 +142,7 @@ class Playing:
     def pull(self) -> None:
         """Move waiting input into the chain, a turn's worth."""
         newest = self._input_end()
-        if self.bypass or self.link.bypassed:
+        if self.bypassed:
             self.link.skip_to(newest)
             return
         self._drop_hopeless(newest)
@@ -280,7 +285,7 @@ class Playing:
         if chain.sample_rate != int(self.sample_rate):  # it came with the newest
             chain = self._chain_for(preset, mode)
         handover = None
-        resting = self.bypass or self.link.bypassed or self._next == self._base
+        resting = self.bypassed or self._next == self._base
         if not (resting or self.error or self._handover):
             handover = Handover(
                 self.chain,

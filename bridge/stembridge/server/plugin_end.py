@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ServerError, StembridgeError
-from ..presets import Preset, dumps
+from ..presets import Preset, dumps, loads
 from ..prompts import NamePrompt
 from ..separators.auto import AUTO
 from .client import Client, Event
@@ -151,8 +151,6 @@ class PluginEnd:
     def _ask_latency(self) -> int:
         rate, _, block = self.format
         with Client.connect(f"plugin {self.id}", folder=self._folder) as client:
-            from ..presets import loads
-
             preset, text = loads(self._text), self._text
             if len(text.encode()) > PART_BYTES:  # it has clips, which matter to "auto" alone
                 short = replace(preset, keep=(NamePrompt("any"),), remove=(), effects=())

@@ -23,7 +23,6 @@ import numpy as np
 from .. import __version__
 from ..errors import LinkError, ServerError, StembridgeError
 from ..presets import Preset, list_presets
-from ..prompts import NamePrompt, Query
 from ..separators import SEPARATORS, Separator, load_separator
 from .batches import MOST_IN_BATCH
 from .budget import COMPUTE_SECONDS
@@ -32,7 +31,7 @@ from .control import Control
 from .ending import Ending
 from .engine import Engine
 from .files import ServerInfo, ServerLock
-from .handlers import server_handlers, why_missing
+from .handlers import any_query, server_handlers, why_missing
 from .housekeeping import Housekeeping
 from .learn_job import Learner
 from .log import event
@@ -261,13 +260,14 @@ class Server:
 def warm_up(separator: Separator) -> None:
     """Run first steps of the modes that play, so that no session waits for packed weights, nor
     for what a network prepares at the first call with so many: every number that is in time."""
-    names = separator.capabilities.names
+    if not separator.capabilities.names:
+        return
+    query = any_query(separator)
     together = getattr(separator, "advance", None)
     random = np.random.default_rng(0)
     for mode in ("mix", "live"):
-        if mode not in separator.modes or not names:
+        if mode not in separator.modes:
             continue
-        query = Query(keep=(separator.encode(NamePrompt(names[0])),))
         most = MOST_IN_BATCH if together is not None else 1
         for sessions in range(1, most + 1):
             streams: list[Any] = [separator.stream([query], mode) for _ in range(sessions)]

@@ -75,7 +75,7 @@ class Session(Playing):
     def state(self) -> str:
         if self.error:
             return "error"
-        if self.bypass or self.link.bypassed:
+        if self.bypassed:
             return "bypass"
         if self.processed_samples == 0 and self._next == self._base:
             return "waiting"
