@@ -6,6 +6,7 @@ The road is a line of small stages, each a module:
     songs     bands from MIDI, rendered in slots by fluidsynth
     sampler   the same notes and drum hits played on the recorded samples
     synthesis drum machines, basses and chords of electronic music, made of nothing
+    textures  swept noise, beds and drones, which belong to no note
     effects   what a studio does to a stem
     shelves   all of that written once to disk as long stereo rows of material
     mixer     mixtures drawn from the shelves, cheap enough to keep a trainer busy

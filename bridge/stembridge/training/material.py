@@ -21,8 +21,9 @@ from .effects import produce
 from .pack import SAMPLE_RATE, Clip, Pack
 from .songs import PLAYED_SECONDS, SLOT_SECONDS, Note
 from .synthesis import MAKERS
+from .textures import texture
 
-Way = Literal["font", "sampler", "riff", "clip", "collage", "groove", "synthetic"]
+Way = Literal["font", "sampler", "riff", "clip", "collage", "groove", "synthetic", "texture"]
 SHELVES = ("drums", "bass", "guitar", "keys", "strings", "winds", "synth", "vocals")
 SAMPLER_SHARE = {"drums": 0.6, "bass": 0.6, "guitar": 0.55, "keys": 0.35, "strings": 0.3}
 _KINDS = {
@@ -151,6 +152,9 @@ class Material:
             recorded = sum(job.part == part for job in jobs)
             for number in range(min(SYNTHETIC_ROWS, recorded // 2)):
                 jobs.append(Job(part, "synthetic", f"synthetic/{part}/{number}", 30.0))
+            if part == "synth":
+                for number in range(min(SYNTHETIC_ROWS, recorded // 2) // 2):
+                    jobs.append(Job(part, "texture", f"texture/{number}", 30.0))
         return [job for job in jobs if job.song or is_kept(job.key, self.share)]
 
     def _can_play(self, part: str) -> bool:
@@ -193,6 +197,8 @@ class Material:
             dry = self._collage(job, samples, rng)[None]
         elif job.way == "synthetic":
             dry = MAKERS[job.part](job.seconds, rng)[None]
+        elif job.way == "texture":
+            dry = texture(job.seconds, rng)[None]
         elif job.part == "drums":
             kits = self.kits()
             kit = kits[0] if rng.random() < 0.5 else kits[int(rng.integers(len(kits)))]

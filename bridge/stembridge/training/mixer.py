@@ -38,7 +38,7 @@ class Recipe:
         ("other", -21.5),
         ("vocals", -19.5),
     )
-    level_spread_db: float = 4.0
+    level_spread_db: float = 5.0
     limited_share: float = 0.5
     pumped_share: float = 0.12
     """Share of mixtures whose bass and layers are ducked by the drums, as dance music's are."""
@@ -68,7 +68,7 @@ _WAYS = {
         "collage": 0.04,
     },
     "guitar": {"sampler": 0.4, "font": 0.3, "riff": 0.2, "collage": 0.1},
-    "synth": {"clip": 0.42, "font": 0.25, "synthetic": 0.25, "collage": 0.08},
+    "synth": {"clip": 0.38, "font": 0.2, "synthetic": 0.2, "texture": 0.15, "collage": 0.07},
     "keys": {"font": 0.45, "riff": 0.25, "sampler": 0.25, "collage": 0.05},
     "strings": {"font": 0.5, "riff": 0.2, "sampler": 0.25, "collage": 0.05},
     "winds": {"font": 0.5, "riff": 0.35, "collage": 0.15},
