@@ -1,23 +1,28 @@
 """Two sounds at 0 dB, one of them asked for: the shipped weights by name, text and example.
 
     python tests/bench/bench_sounds.py --data RECORDINGS [--cache FOLDER] [--per-name 20]
+        [--modes render,mix,live]
 
 By example and by library text: recordings that training never heard (labels held out
 whole, and other recordings of labels that were trained on). By name: music classes come
 from material that was trained on, as rows other than their neighbours; speech from unheard
 speakers. The figure is the improvement in SDR of a 3 s mixture, in dB: the median, and the
-share of cases that got worse.
+share of cases that got worse. With `--modes` the same mixtures go through the separator's
+streams, and nothing but names and examples is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from stembridge.prompts import EncodedPrompt, Query
 from stembridge.separators import load_separator
+from stembridge.separators.unet import Unet
 from stembridge.training.library import build_library
 from stembridge.training.mixer import Mixer, Recipe, to_level
 from stembridge.training.prepare import prepare
@@ -28,9 +33,9 @@ from stembridge.training.sounds import SoundMixer, clip_is_held_out, is_held_out
 CLASS_OF = {"singing": "vocals", "sfx": "env"}
 
 
-def shipped_model(weights: Path | None) -> Prompted:
+def shipped_model(weights: Path | None, unet: Unet | None = None) -> Prompted:
     """The shipped network of sounds, its names and its example encoder."""
-    unet = load_separator("unet", weights=weights)
+    unet = unet or load_separator("unet", weights=weights)
     names = list(unet.sounds.names)
     rows = [*unet.layout.rows, *(unet.sounds.names[name] for name in names)]
     encoder = unet.sounds.encoder
@@ -82,6 +87,26 @@ def example_cases(mixer: SoundMixer, groups: list, whole_label: bool, count: int
     return cases
 
 
+def streamed(
+    unet: Unet, mode: str, cases: list[Case], prompt_of: Callable[[Case], torch.Tensor | None]
+) -> dict[str, list[float]]:
+    """SDR improvement in dB by label, of the sound that a stream of `mode` gives out."""
+    out: dict[str, list[float]] = {}
+    for case in cases:
+        prompt = prompt_of(case)
+        if prompt is None:
+            continue
+        vector = np.zeros(unet.layout.size, np.float32)
+        vector[2] = 1.0  # the head of prompts
+        vector[3:] = prompt.detach().numpy()
+        stream = unet.stream([Query(keep=(EncodedPrompt(unet.space, vector, case.label),))], mode)
+        mixture = case.wanted + case.other
+        found = np.concatenate([stream.push(mixture), stream.flush()], axis=2)[0]
+        gain = max(np.sum(case.other**2), 1e-9) / max(np.sum((found - case.wanted) ** 2), 1e-9)
+        out.setdefault(case.label, []).append(float(10 * np.log10(gain)))
+    return out
+
+
 def show(title: str, gains: dict[str, list[float]]) -> None:
     """One line of the table."""
     every = np.array([value for values in gains.values() for value in values])
@@ -101,15 +126,31 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("training-cache"))
     parser.add_argument("--per-name", type=int, default=20)
     parser.add_argument("--weights", type=Path, help="folder (default: the package's)")
+    parser.add_argument("--modes", help="such as render,mix,live: by the separator's streams")
     args = parser.parse_args()
     torch.set_num_threads(1)
     pack, shelves = prepare(args.data, args.cache, seed=1)
     band = Mixer(shelves, Recipe())
     mixer = SoundMixer(pack, shelves, make_groups(pack, shelves, held_out=False), band)
     held_out = make_groups(pack, shelves, held_out=True)
-    model = shipped_model(args.weights)
+    unet = load_separator("unet", weights=args.weights)
+    model = shipped_model(args.weights, unet)
     print("| asked for | labels | mixtures | median dB | median label dB | worse |")
     print("|---|---|---|---|---|---|")
+    if args.modes:
+        for name in [*model.names[3:], "synth", "singing"]:
+            for mode in args.modes.split(","):
+                cases = named_cases(mixer, held_out, name, args.per_name)
+                if name in model.names:
+                    row = model.tok[model.names.index(name)]
+                    show(f"name {name}, {mode}", streamed(unet, mode, cases, lambda _, r=row: r))
+                gains = streamed(unet, mode, cases, by_example(model))
+                show(f"example, {name}, {mode}", gains)
+        unheard = example_cases(mixer, held_out, True, 2)
+        for mode in args.modes.split(","):
+            gains = streamed(unet, mode, unheard, by_example(model))
+            show(f"example, labels never heard, {mode}", gains)
+        return
     for name in model.names[3:]:
         if name == "music":
             continue
