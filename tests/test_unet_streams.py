@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from stembridge.errors import AudioError, PromptError, StembridgeError
 from stembridge.prompts import NamePrompt, Query
-from stembridge.separators import Mode, load_separator, unet_engine
+from stembridge.separators import Mode, load_separator, unet_engine, unet_windows
 from stembridge.separators.layers.unet_grid import GridRun
 from stembridge.separators.layers.unet_masks import continue_mask, own_mask, ratio_masks
 from stembridge.separators.layers.unet_packed import PackedUNet
 from stembridge.separators.unet import Unet
-from stembridge.separators.unet_engine import GridMasks, _Sigmoids, combine, prepare
+from stembridge.separators.unet_engine import GridMasks, Sigmoids, combine, prepare
 
 LEAVES = ("vocals", "drums", "bass", "other")
 
@@ -112,7 +112,7 @@ def test_silence_is_silence_and_runs_no_network(
     def refuse(*_: object) -> None:
         raise AssertionError("a network ran on silence")
 
-    monkeypatch.setattr(unet_engine, "run_window", refuse)
+    monkeypatch.setattr(unet_windows, "run_window", refuse)
     monkeypatch.setattr(unet_engine, "GridRun", refuse)
     audio = np.zeros((2, 600_000 if mode == "render" else 60_000), np.float32)
     stems = unet.separate(audio, named(unet, *LEAVES), mode)
@@ -160,13 +160,13 @@ def test_equal_windows_go_through_a_network_once(
     queries = [named(unet, *names) for names in wishes]
     alone = [unet.separate(a, q, "live") for a, q in zip(audios, queries, strict=True)]
 
-    run_window, calls = unet_engine.run_window, []
+    run_window, calls = unet_windows.run_window, []
 
     def counting(network: PackedUNet, magnitudes: torch.Tensor, *args: Any, **more: Any) -> Any:
         calls.append((network, magnitudes.shape[0]))
         return run_window(network, magnitudes, *args, **more)
 
-    monkeypatch.setattr(unet_engine, "run_window", counting)
+    monkeypatch.setattr(unet_windows, "run_window", counting)
     streams = [unet.stream(q, "live") for q in queries]
     for stream, piece in zip(streams, audios, strict=True):
         stream.feed(piece)
@@ -225,7 +225,7 @@ def test_the_grid_starts_again_after_silence_with_equal_masks(
         stopped += stopping._runs is None and due > 0
         sigmoids = torch.cat([run.push(piece) for run in never])
         wanted = frames[:, due - a.shape[2] : due]
-        b = combine(prepared, wanted, _Sigmoids(pair=sigmoids[:, :, : a.shape[2]]))
+        b = combine(prepared, wanted, Sigmoids(pair=sigmoids[:, :, : a.shape[2]]))
         heard = wanted.any(dim=-1).any(dim=0)
         assert torch.allclose(a[:, :, heard], b[:, :, heard], atol=1e-5)
     assert stopped, "the silence must have been long enough"

@@ -25,7 +25,8 @@ from torch import Tensor
 from stembridge.prompts import NamePrompt, Query
 from stembridge.separators.layers.unet import BINS
 from stembridge.separators.unet import Unet
-from stembridge.separators.unet_engine import prepare, window_masks
+from stembridge.separators.unet_engine import prepare
+from stembridge.separators.unet_windows import WindowJob, window_masks
 
 Way = Callable[[Tensor, Tensor], Tensor]
 """Masks `(…, BINS)` and magnitudes to the level above, `(…, 1)`."""
@@ -77,7 +78,7 @@ def measure(song: dict[str, np.ndarray], separator: Unet) -> dict[str, dict[str,
     filled = torch.nn.functional.pad(magnitudes, (0, 0, 0, -frames % 64))
     queries = [Query(keep=(separator.encode(NamePrompt(name)),)) for name in STEMS]
     prepared = prepare(separator.plan(queries), separator.layout, separator.networks("render"))
-    masks = window_masks([(prepared, filled)], 0, frames)[0]
+    masks = window_masks([WindowJob(prepared, filled)], 0, frames)[0]
     found: dict[str, dict[str, Figures]] = {}
     for way, level in WAYS.items():
         above = level(masks, magnitudes).expand(*masks.shape[:-1], spectra.shape[-1] - BINS)

@@ -1,8 +1,7 @@
 """Masks of frames: which networks a plan runs, on windows or on the endless grid.
 
 Two ways from magnitudes to the masks of a plan's queries:
-- `window_masks` runs the newest `T` frames of several streams in one network call each and
-  takes the few frames that are due (modes live and mix);
+- `unet_windows.window_masks` runs the newest `T` frames of several streams (modes live and mix);
 - `GridMasks` keeps one `GridRun` per network of one stream (mode render) and starts them
   anew from kept frames when they were not running or the prompts have changed.
 
@@ -12,7 +11,6 @@ vectors never share a batch with the leaves).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +20,7 @@ from torch import Tensor
 from .layers.unet import BINS, FRAME_MULTIPLE
 from .layers.unet_grid import LOOKAHEAD_FRAMES, REACH_FRAMES, GridRun, padded_frames
 from .layers.unet_masks import own_mask, ratio_masks
-from .layers.unet_packed import Affine, Affines
-from .layers.unet_window import run_window
+from .layers.unet_packed import Affines
 from .unet_queries import VOCALS_LEAF, Layout, Plan, PlannedQuery
 
 if TYPE_CHECKING:
@@ -58,7 +55,7 @@ def prepare(plan: Plan, layout: Layout, networks: Networks) -> Prepared:
 
 
 @dataclass
-class _Sigmoids:
+class Sigmoids:
     """Network outputs for the wanted frames, `(…, 2, frames, BINS)`, or None if not run."""
 
     pair: Tensor | None = None
@@ -66,7 +63,7 @@ class _Sigmoids:
     extras: tuple[Tensor, ...] = ()
 
 
-def combine(prepared: Prepared, magnitudes: Tensor, found: _Sigmoids) -> Tensor:
+def combine(prepared: Prepared, magnitudes: Tensor, found: Sigmoids) -> Tensor:
     """Masks `(queries, 2, frames, BINS)` of frames with `magnitudes` `(2, frames, BINS)`."""
     plan, layout = prepared.plan, prepared.layout
     ones = torch.ones_like(magnitudes)
@@ -106,98 +103,6 @@ def combine(prepared: Prepared, magnitudes: Tensor, found: _Sigmoids) -> Tensor:
         return total
 
     return torch.stack([mask(query) for query in plan.queries])
-
-
-def window_masks(jobs: Sequence[tuple[Prepared, Tensor]], first: int, stop: int) -> list[Tensor]:
-    """Masks of frames `first` to `stop` of each job's window, in common network calls.
-
-    Equal windows (instances on copies of a track) go through a network once.
-
-    Args:
-        jobs: what is wanted of which window, magnitudes `(2, T, BINS)`, equal T, all of the
-            same networks.
-
-    Returns: per job `(queries, 2, stop - first, BINS)`.
-    """
-    found = [_Sigmoids() for _ in jobs]
-    networks, like = jobs[0][0].networks, _first_equal([window for _, window in jobs])
-
-    def gather(wanted: Sequence[int]) -> tuple[Tensor, list[int]]:
-        """The distinct windows of some jobs, and for each of these jobs the row of its own."""
-        distinct = sorted({like[i] for i in wanted})
-        rows = [distinct.index(like[i]) for i in wanted]
-        return torch.stack([jobs[i][1] for i in distinct]), rows
-
-    pair = [i for i, (prepared, _) in enumerate(jobs) if prepared.plan.needs_pair]
-    if pair:
-        windows, own = gather(pair)
-        affines = jobs[0][0].pair
-        vocals = run_window(networks.vocals, windows, affines[0], first, stop)
-        rest = run_window(networks.instrumental, windows, affines[1], first, stop)
-        for row, i in zip(own, pair, strict=True):
-            found[i].pair = torch.stack([vocals[row], rest[row]])
-    group = [i for i, (prepared, _) in enumerate(jobs) if prepared.plan.needs_group]
-    if group:
-        rows = jobs[0][0].layout.leaves - 1
-        windows, own = gather(group)
-        affines = _repeat(jobs[0][0].group, len(windows))
-        spread = torch.arange(len(windows)).repeat_interleave(rows)
-        masks = run_window(networks.prompted, windows, affines, first, stop, spread)
-        for row, i in zip(own, group, strict=True):
-            found[i].group = masks[row * rows : (row + 1) * rows]
-    extras = [(i, affines) for i, (prepared, _) in enumerate(jobs) for affines in prepared.extras]
-    if extras:
-        windows, own = gather([i for i, _ in extras])
-        affines = _joined(networks.sounds.condition, [affines for _, affines in extras])
-        # A result's own way up, so that its bits do not depend on who shares its encoding.
-        masks = run_window(
-            networks.sounds, windows, affines, first, stop, torch.tensor(own), share_skips=False
-        )
-        for (i, _), mask in zip(extras, masks, strict=True):
-            found[i].extras = (*found[i].extras, mask)
-    return [
-        combine(prepared, window[:, first:stop], result)
-        for (prepared, window), result in zip(jobs, found, strict=True)
-    ]
-
-
-def _first_equal(windows: Sequence[Tensor]) -> list[int]:
-    """For each window the index of the first one that equals it."""
-    firsts: list[int] = []
-    sums = [float(window[:, -1].sum()) for window in windows]  # of the newest frame: a quick no
-    for i, window in enumerate(windows):
-        same = (j for j in firsts if sums[j] == sums[i] and torch.equal(windows[j], window))
-        firsts.append(firsts[j] if (j := next(same, None)) is not None else i)
-    return firsts
-
-
-def _repeat(affines: Affines, times: int) -> Affines:
-    """The maps of `times` batches one after the other (plain layers stay shared)."""
-
-    def many(maps: tuple[tuple[Tensor, Tensor], ...]) -> tuple[tuple[Tensor, Tensor], ...]:
-        return tuple(
-            (g.repeat(times, 1, 1, 1), s.repeat(times, 1, 1, 1)) if g.shape[0] > 1 else (g, s)
-            for g, s in maps
-        )
-
-    return affines if times == 1 else Affines(many(affines.down), many(affines.up))
-
-
-def _joined(condition: str, parts: Sequence[Affines]) -> Affines:
-    """The maps of several prompts of one network, one after the other."""
-
-    def one(maps: Iterable[tuple[Affine, ...]], prompted: bool) -> tuple[Affine, ...]:
-        return tuple(
-            (torch.cat([g for g, _ in each]), torch.cat([s for _, s in each]))
-            if prompted
-            else each[0]
-            for each in maps
-        )
-
-    if len(parts) == 1:
-        return parts[0]
-    down = one(zip(*(p.down for p in parts), strict=True), condition == "all")
-    return Affines(down, one(zip(*(p.up for p in parts), strict=True), True))
 
 
 class GridMasks:
@@ -247,7 +152,7 @@ class GridMasks:
         self._forget()
         return masks
 
-    def _restart(self, first: int, last: bool) -> _Sigmoids:
+    def _restart(self, first: int, last: bool) -> Sigmoids:
         """New runs over kept frames; what they say of frames before `first` is dropped."""
         start = max(0, (first - REACH_FRAMES) // FRAME_MULTIPLE * FRAME_MULTIPLE)
         start = max(start, self._kept_from)
@@ -264,10 +169,10 @@ class GridMasks:
         found = self._run(self._frames[:, start - self._kept_from :], last)
         return _cut(found, None, first - start)
 
-    def _run(self, magnitudes: Tensor, last: bool) -> _Sigmoids:
+    def _run(self, magnitudes: Tensor, last: bool) -> Sigmoids:
         assert self._runs is not None
         out = {name: run.push(magnitudes, last) for name, run in self._runs.items()}
-        found = _Sigmoids()
+        found = Sigmoids()
         if "vocals" in out:
             found.pair = torch.cat([out["vocals"], out["instrumental"]])
         found.group = out.get("group")
@@ -283,7 +188,7 @@ class GridMasks:
             self._kept_from = start
 
 
-def _cut(found: _Sigmoids, count: int | None, first: int = 0) -> _Sigmoids:
+def _cut(found: Sigmoids, count: int | None, first: int = 0) -> Sigmoids:
     """Frames `first` to `first + count` of everything found."""
     stop = None if count is None else first + count
 
@@ -291,13 +196,14 @@ def _cut(found: _Sigmoids, count: int | None, first: int = 0) -> _Sigmoids:
         return None if x is None else x[..., first:stop, :]
 
     extras = tuple(x[:, first:stop] for x in found.extras)
-    return _Sigmoids(cut(found.pair), cut(found.group), extras)
+    return Sigmoids(cut(found.pair), cut(found.group), extras)
 
 
 __all__ = [
     "LOOKAHEAD_FRAMES",
     "GridMasks",
     "Prepared",
+    "Sigmoids",
+    "combine",
     "prepare",
-    "window_masks",
 ]

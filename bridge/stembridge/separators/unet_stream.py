@@ -41,7 +41,8 @@ from .layers.unet_stft import (
     Synthesis,
     magnitudes_of,
 )
-from .unet_engine import LOOKAHEAD_FRAMES, GridMasks, Prepared, prepare, window_masks
+from .unet_engine import LOOKAHEAD_FRAMES, GridMasks, Prepared, prepare
+from .unet_windows import WindowJob, WindowMemory, window_masks
 
 if TYPE_CHECKING:
     from .unet import Unet
@@ -104,6 +105,7 @@ class UnetStream(SeparatorStream):
         self._waiting: list[Tensor] = []
         self._next = -1
         self._window = torch.zeros(self._channels, shape.window_frames, BINS)
+        self._memory = WindowMemory()
         self._grid = GridMasks(self._prepared) if not shape.window_frames else None
 
     def set_queries(self, queries: Sequence[Query]) -> None:
@@ -188,12 +190,15 @@ class UnetStream(SeparatorStream):
                 self._pieces[0] = piece[:, parts[-1].shape[1] :]
         return np.concatenate(parts, axis=1)
 
-    def window_job(self, magnitudes: Tensor) -> tuple[Prepared, Tensor] | None:
+    def window_job(self, magnitudes: Tensor) -> WindowJob | None:
         """Move the window on; what is wanted of it, or None where all of it is silent."""
         self._window = torch.cat([self._window[:, magnitudes.shape[1] :], magnitudes], dim=1)
         first, stop = self.window_span
-        heard = self._window[:, first:stop].any()
-        return (self._prepared, self._window) if heard else None
+        if not self._window[:, first:stop].any():
+            self._memory = WindowMemory()
+            return None
+        self._memory.start = self._steps * self.shape.step_frames
+        return WindowJob(self._prepared, self._window, self._memory)
 
     @property
     def window_span(self) -> tuple[int, int]:
@@ -285,7 +290,7 @@ def advance_streams(streams: Sequence[UnetStream]) -> None:
     Streams without a due step are left alone. Streams of mode render run one by one, since
     each keeps its own columns.
     """
-    windows: dict[tuple[Mode, int], list[tuple[UnetStream, tuple[Prepared, Tensor] | None]]] = {}
+    windows: dict[tuple[Mode, int], list[tuple[UnetStream, WindowJob | None]]] = {}
     with torch.inference_mode():
         for stream in streams:
             if not stream.due:

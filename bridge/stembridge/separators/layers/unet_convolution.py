@@ -38,14 +38,15 @@ class Convolution:
     relu: bool
     packed: bool
 
-    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, added: Tensor | None = None, pad_frames: int = 0) -> Tensor:
         """`(batch, frames, bins, channels)` to the same layout, valid over frames.
 
-        `added`, of the result's shape, comes in before the ReLU.
+        `added`, of the result's shape, comes in before the ReLU. `pad_frames` columns of zeros
+        are thought before the first frame and after the last: oneDNN multiplies none of them.
         """
         x = x.permute(0, 3, 1, 2)
         added = None if added is None else added.permute(0, 3, 1, 2)
-        pad = (0, self.pad_bins)
+        pad = (pad_frames, self.pad_bins)
         if self.packed:
             attribute = "relu" if self.relu else "none"
             given = (self.weight, self.bias, pad, self.stride, self.dilation, 1)

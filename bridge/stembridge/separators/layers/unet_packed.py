@@ -24,11 +24,11 @@ from torch.nn import functional as F
 
 from .unet import BINS, DOWN_CHANNELS, LEAK, STEPS, Film, PromptedNorm, UNet
 from .unet_convolution import FOLD, Convolution, folded_last_kernel, pack
-from .unet_up import DirectUp, FoldedUp, UpStep
+from .unet_up import NO_CUT, Cut, DirectUp, FoldedUp, UpStep
 from .unet_winograd import FastUp
 
 Affine = tuple[Tensor, Tensor]
-"""Gain and shift, each `(1 or batch, 1, 1, channels)`."""
+"""Gain and shift, each `(1 or batch, 1, 1 or bins, channels)`."""
 
 _FAST_UP = (1, 2, 3)
 """Steps that make four columns at a time (measured: elsewhere it gains nothing)."""
@@ -130,7 +130,8 @@ class PackedUNet:
             norms = network.norms
             dtypes = [self.dtype] * (len(norms) - 1) + [torch.float32]
             affines = [one(n, f, d) for n, f, d in zip(norms, films, dtypes, strict=True)]
-            return Affines(tuple(affines[: STEPS - 1]), tuple(affines[STEPS - 1 :]))
+            down = (_per_bin(a, BINS >> (i + 1)) for i, a in enumerate(affines[: STEPS - 1]))
+            return Affines(tuple(down), tuple(affines[STEPS - 1 :]))
 
     def down_buffer(self, batch: int, step: int, frames: int, channels: int) -> Tensor:
         """Room for `frames` columns of level `step` with the zero border in bins (1 | 2)."""
@@ -140,9 +141,12 @@ class PackedUNet:
         buffer[:, :, bins + 1 :] = 0
         return buffer
 
-    def down(self, step: int, buffer: Tensor) -> Tensor:
-        """Columns `(batch, frames, bins + 3, channels)` to `((frames - 3) // 2, bins / 2)`."""
-        return self._down[step](buffer)
+    def down(self, step: int, buffer: Tensor, pad_frames: int = 0) -> Tensor:
+        """Columns `(batch, frames, bins + 3, channels)` to `((frames - 3) // 2, bins / 2)`.
+
+        `pad_frames` says how many columns of zeros to think at either end.
+        """
+        return self._down[step](buffer, None, pad_frames)
 
     def activate(self, step: int, raw: Tensor, affines: Affines, out: Tensor) -> None:
         """Norm, FiLM and leaky ReLU of a down step's output into the next step's buffer."""
@@ -159,6 +163,7 @@ class PackedUNet:
         odd: Tensor,
         skip: Tensor | None = None,
         spread: Tensor | None = None,
+        cut: Cut = NO_CUT,
     ) -> None:
         """One transposed step: columns n-1 … n+pairs into `even` and `odd` output columns.
 
@@ -169,15 +174,16 @@ class PackedUNet:
                 them; elsewhere they are in `buffer`.
             spread: there, for every result the encoding that it belongs to. Step 0 reads
                 nothing but the encodings.
+            cut: what need not be computed.
         """
         own, shared = self._up[step], self._shared[step]
-        data = own.read(buffer)
-        data_skip = None if shared is None or skip is None else shared.read(skip)
+        data = own.read(buffer, cut)
+        data_skip = None if shared is None or skip is None else shared.read(skip, cut)
         for phase in own.bin_phases:
             added = None
             if shared is not None and data_skip is not None:
-                added = [part[spread] for part in shared.parts(data_skip, phase)]
-            parts = own.parts(data, phase, added)
+                added = [part[spread] for part in shared.parts(data_skip, phase, None, cut)]
+            parts = own.parts(data, phase, added, cut)
             if spread is not None and added is None:
                 parts = [part[spread] for part in parts]
             own.write(parts, phase, affines.up[step], even, odd)
@@ -188,3 +194,12 @@ class PackedUNet:
         batch, frames, groups, _ = y.shape
         masks = y.sigmoid_().unflatten(3, (2, FOLD)).permute(0, 3, 1, 2, 4)
         return masks.reshape(batch, 2, frames, groups * FOLD)
+
+
+def _per_bin(affine: Affine, bins: int) -> Affine:
+    """The same map with a number for each bin and channel.
+
+    Few channels are a short row for torch's loops; bins and channels together a long one.
+    """
+    gain, shift = (x.expand(-1, -1, bins, -1).contiguous() for x in affine)
+    return gain, shift

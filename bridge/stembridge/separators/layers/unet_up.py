@@ -17,6 +17,7 @@ Invariants: immutable; nothing depends on earlier calls.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -24,6 +25,19 @@ from torch import Tensor
 
 from .unet import BINS, STEPS
 from .unet_convolution import FOLD, folded_up_kernel, pack, phase_kernel
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a step may leave out; one that cannot computes it nevertheless."""
+
+    whole: bool = False
+    """The border columns on both sides are zeros."""
+    first_even: bool = False
+    """Nobody reads the first even column."""
+
+
+NO_CUT = Cut()
 
 
 class UpStep(Protocol):
@@ -34,16 +48,20 @@ class UpStep(Protocol):
         """Phases of the bins that are computed apart."""
         ...
 
-    def read(self, buffer: Tensor) -> Tensor:
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
         """Columns n-1 … n+pairs, `(batch, pairs + 2, bins, in)`, as `parts` wants them."""
         ...
 
     def parts(
-        self, data: Tensor, phase: int, added: Sequence[Tensor] | None = None
+        self,
+        data: Tensor,
+        phase: int,
+        added: Sequence[Tensor] | None = None,
+        cut: Cut = NO_CUT,
     ) -> list[Tensor]:
         """What is linear in the input: sums of one phase of the bins, batch first.
 
-        `added` are parts of another step of the same shape, without a bias.
+        `added` are parts of another step of the same shape and cut, without a bias.
         """
         ...
 
@@ -85,16 +103,26 @@ class DirectUp:
             for phase in self.bin_phases
         ]
 
-    def read(self, buffer: Tensor) -> Tensor:
-        return buffer
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
+        # Each convolution would copy what does not lie in one piece.
+        return (buffer[:, 1:-1] if cut.whole else buffer).contiguous()
 
     def parts(
-        self, data: Tensor, phase: int, added: Sequence[Tensor] | None = None
+        self,
+        data: Tensor,
+        phase: int,
+        added: Sequence[Tensor] | None = None,
+        cut: Cut = NO_CUT,
     ) -> list[Tensor]:
         even, odd = self._phases[phase]
         more = (None, None) if added is None else added
-        # Even columns do not read the last one.
-        return [even(data[:, :-1], more[0]), odd(data, more[1])]
+        pairs = data.shape[1] - (0 if cut.whole else 2)
+        late = cut.first_even and pairs > 1
+        if not cut.whole:
+            # Even columns do not read the last one.
+            return [even(data[:, 1 if late else 0 : -1], more[0]), odd(data, more[1])]
+        # Padding at both ends makes an even column too many.
+        return [even(data, more[0], 0 if late else 1), odd(data, more[1], 1)]
 
     def write(
         self,
@@ -106,9 +134,10 @@ class DirectUp:
     ) -> None:
         gain, shift = affine
         for raw, out in zip(parts, (even, odd), strict=True):
-            there = out[:, :, phase::2]
+            there = out[:, max(0, out.shape[1] - raw.shape[1]) :, phase::2]
             # Two taps leave one bin too many at the end.
-            torch.addcmul(shift, gain, raw[:, :, : there.shape[2]], out=there)
+            data = raw[:, : there.shape[1], : there.shape[2]]
+            torch.addcmul(shift, gain, data, out=there)
 
 
 class FoldedUp:
@@ -123,11 +152,15 @@ class FoldedUp:
             kernel, bias, BINS // 2, dtype, stride=stride, pad_bins=1, relu=relu
         )
 
-    def read(self, buffer: Tensor) -> Tensor:
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
         return buffer
 
     def parts(
-        self, data: Tensor, phase: int, added: Sequence[Tensor] | None = None
+        self,
+        data: Tensor,
+        phase: int,
+        added: Sequence[Tensor] | None = None,
+        cut: Cut = NO_CUT,
     ) -> list[Tensor]:
         return [self._convolution(data, None if added is None else added[0])]
 

@@ -3,14 +3,15 @@
 A window of `T` frames (a multiple of 64) is bordered by zeros at every level. Often only
 a few of its frames are wanted: a stream runs a window of the newest frames for the sake
 of the last ones. The way up then needs, level by level, only the columns that reach those
-frames, which halves the work.
+frames, which halves the work. The way down is in `unet_down.py`.
 
-Invariants: the wanted frames equal those of the whole window; equal inputs and shapes
-give equal bits.
+Invariants: the wanted frames equal those of the whole window; equal inputs and shapes, and
+equal columns kept, give equal bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +19,9 @@ import torch
 from torch import Tensor
 
 from .unet import BINS, DOWN_CHANNELS, FRAME_MULTIPLE, STEPS, UP_CHANNELS
+from .unet_down import Kept, plan_down, run_down
 from .unet_packed import Affines, PackedUNet
+from .unet_up import Cut
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class _Level:
     def held(self) -> tuple[int, int]:
         """The part of `buffer` that lies inside the window."""
         return max(0, self.buffer[0]), min(self.total, self.buffer[1])
+
+    def cut(self, after: _Level) -> Cut:
+        """What the up step from here to `after` need not multiply."""
+        whole = self.read == (-1, self.total + 1)
+        return Cut(whole, after.read[0] > after.held[0])
 
 
 @lru_cache(maxsize=64)
@@ -65,6 +73,7 @@ def run_window(
     spread: Tensor | None = None,
     *,
     share_skips: bool = True,
+    kept: Sequence[tuple[Kept, int]] = (),
 ) -> Tensor:
     """The masks of frames `first` to `stop` of a window.
 
@@ -75,6 +84,9 @@ def run_window(
             one encoding ("decoder" networks) or one input ("all").
         share_skips: False goes the whole way up for every prompt by itself, so that the bits
             are those of a prompt alone; an encoding is shared nevertheless.
+        kept: of each window what its stream keeps from window to window, and the number of
+            the window's first frame in the stream; windows follow `stop - first` frames
+            after each other. Nothing is kept of a network whose way down is prompted.
 
     Returns: float32 `(batch or len(spread), 2, stop - first, BINS)` in 0..1.
     """
@@ -87,33 +99,37 @@ def run_window(
     if spread is None and network.shares_skips:
         spread = torch.arange(len(magnitudes))
     plan = _plan(frames, first, stop)
-    skips = _run_down(network, magnitudes, affines, plan)
+    if network.condition == "all":
+        kept = ()
+    skips = _skips(network, magnitudes, affines, plan, kept, stop - first)
     if spread is not None and not share_skips:
         skips, spread = [skip[spread] for skip in skips], torch.arange(len(spread))
     return _run_up(network, skips, affines, plan, spread)
 
 
-def _run_down(
-    network: PackedUNet, magnitudes: Tensor, affines: Affines, plan: tuple[_Level, ...]
+def _skips(
+    network: PackedUNet,
+    magnitudes: Tensor,
+    affines: Affines,
+    plan: tuple[_Level, ...],
+    kept: Sequence[tuple[Kept, int]],
+    move: int,
 ) -> list[Tensor]:
-    """The skips, each cut to the columns that the way up holds; the deepest one whole."""
-    batch, _, frames, _ = magnitudes.shape
-    buffer = network.down_buffer(batch, 0, frames + 3, DOWN_CHANNELS[0])
-    buffer[:, :1] = 0
-    buffer[:, frames + 1 :] = 0
-    buffer[:, 1 : frames + 1, 1 : BINS + 1] = magnitudes.permute(0, 2, 3, 1)
-    skips: list[Tensor] = []
-    for step in range(STEPS):
-        raw = network.down(step, buffer)
-        frames, bins = raw.shape[1:3]
-        low, high = plan[STEPS - 1 - step].held
-        skips.append(raw[:, low:high])
-        if step < STEPS - 1:
-            buffer = network.down_buffer(batch, step + 1, frames + 3, raw.shape[3])
-            buffer[:, :1] = 0
-            buffer[:, frames + 1 :] = 0
-            network.activate(step, raw, affines, buffer[:, 1 : frames + 1, 1 : bins + 1])
-    return skips
+    """The way down: windows that go on from kept columns together, the others together."""
+    frames = magnitudes.shape[2]
+    held = tuple(level.held for level in reversed(plan[:-1]))
+    whole = plan_down(frames, held, move if kept else 0, False)
+    further = plan_down(frames, held, move, True)
+    rows = [i for i, (own, start) in enumerate(kept) if further.at_hand(own, start)]
+    others = [i for i in range(len(magnitudes)) if i not in set(rows)]
+    if not rows or not others:
+        return run_down(network, magnitudes, affines, further if rows else whole, kept)
+    both = [
+        run_down(network, magnitudes[part], affines, way, [kept[i] for i in part])
+        for part, way in ((rows, further), (others, whole))
+    ]
+    order = torch.tensor(rows + others).argsort()
+    return [torch.cat(parts)[order] for parts in zip(*both, strict=True)]
 
 
 def _run_up(
@@ -152,6 +168,7 @@ def _run_up(
             inside[:, 1::2, :, offset:],
             None if buffer_skip is None else buffer_skip[:, read],
             spread,
+            here.cut(there),
         )
         buffer, buffer_skip = after, after_skip
     top_level = plan[-1]

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from .unet import BINS, STEPS
 from .unet_convolution import Convolution, pack, phase_kernel
+from .unet_up import NO_CUT, Cut
 
 TILE = 4
 """Output columns made at once."""
@@ -116,7 +117,7 @@ class FastUp:
             bins = BINS >> (STEPS - step)
             self._phases.append(_pack(kernels, bias.repeat(2), bins))
 
-    def read(self, buffer: Tensor) -> Tensor:
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
         """Columns n-1 … n+pairs, `(batch, pairs + 2, bins, in)`, at the points."""
         batch, columns, bins, channels = buffer.shape
         tiles = -(-(columns - 2) // TILE)
@@ -125,7 +126,11 @@ class FastUp:
         return points.view(_POINTS, batch, tiles, bins, channels)
 
     def parts(
-        self, data: Tensor, phase: int, added: Sequence[Tensor] | None = None
+        self,
+        data: Tensor,
+        phase: int,
+        added: Sequence[Tensor] | None = None,
+        cut: Cut = NO_CUT,
     ) -> list[Tensor]:
         """The products of one phase of the bins."""
         batch, tiles = data.shape[1:3]
