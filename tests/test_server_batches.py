@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from identity import IdentitySeparator
-from stembridge.server.batches import MOST_IN_BATCH, Costs, batch_size
+from stembridge.server import batches, engine
+from stembridge.server.batches import GATHER_SECONDS, MOST_IN_BATCH, Costs, batch_size, comes_along
 from stembridge.server.engine import Engine
 from stembridge.server.server import warm_up
 from stembridge.server.session import Session
@@ -86,6 +87,14 @@ def test_sessions_that_hear_the_same_stay_together() -> None:
     for sessions in (1, 4, 8):
         costs.learn(sessions, call_seconds(MIX, sessions, streams=1))
     assert batch_size(8, 0.16, 2, costs) == 8
+
+
+def test_those_of_one_callback_are_waited_for_and_nobody_else() -> None:
+    before = 17.0
+    assert not comes_along(before, [])
+    assert comes_along(before, [16.9, 17.0 + 0.5 * GATHER_SECONDS])
+    assert comes_along(before, [17.0 - 0.5 * GATHER_SECONDS])
+    assert not comes_along(before, [16.9, 17.0 + 2 * GATHER_SECONDS, 17.1])
 
 
 # --- the simulation ---------------------------------------------------------------------------
@@ -200,7 +209,9 @@ class Stub:
         self.id, self.mode = name, mode
         self.lock = threading.Lock()
         self.ended = self.leaving = self.silent = False
-        self.error, self.ready_seconds, self.busy_seconds, self.steps_due = "", 0.0, 0.0, 1
+        self.error, self.busy_seconds, self.steps_due = "", 0.0, 1
+        self.ready_before = self.ready_seconds = 0.0
+        self.slack = 0.25 if offline else 0.1
         self.link = SimpleNamespace(offline=offline, interrupt=lambda: None)
         self.wait_position = 1
         self.pace = SimpleNamespace(need=0.1)
@@ -208,7 +219,7 @@ class Stub:
         self.chain.advance = lambda: separator.advance([self])
 
     def slack_seconds(self) -> float:
-        return 0.25 if self.link.offline else 0.1
+        return self.slack
 
     def pull(self) -> None: ...
     def deliver(self) -> None: ...
@@ -268,6 +279,85 @@ def test_modes_and_who_renders_have_calls_of_their_own() -> None:
     sessions += [Stub("render1", separator, offline=True), Stub("render2", separator, offline=True)]
     calls = run_once(separator, sessions, 1)
     assert calls == [["live1", "live2"], ["mix1", "mix2"], ["render1", "render2"]]
+
+
+@pytest.mark.parametrize("urgent", ["live", "mix"])
+def test_the_most_urgent_goes_first_whatever_its_mode(urgent: str) -> None:
+    """However many of another mode wait, and however much they could share."""
+    separator = Calls(1)
+    sessions = [Stub(f"{mode}{i}", separator, mode) for mode in ("live", "mix") for i in range(4)]
+    for session in sessions:
+        session.slack = 0.03 if session.id == f"{urgent}3" else 0.1
+    run_once(separator, sessions, 1)
+    assert any(stream.id == f"{urgent}3" for stream in separator.seen[0])
+    assert {stream.mode for stream in separator.seen[0]} == {urgent}
+    assert sorted(stream.id for call in separator.seen for stream in call) == sorted(
+        session.id for session in sessions
+    )
+
+
+PATIENT_SECONDS = 60.0
+"""So long an engine under test would wait for others: whoever waits in vain is seen to."""
+
+
+def patient(monkeypatch: pytest.MonkeyPatch, *sessions: Stub) -> Engine:
+    """An engine that plays the sessions, none of which has anything due yet."""
+    monkeypatch.setattr(engine, "GATHER_SECONDS", PATIENT_SECONDS)
+    monkeypatch.setattr(batches, "GATHER_SECONDS", PATIENT_SECONDS)
+
+    def wait_any(links: Any, positions: Any, seconds: float) -> list[int]:
+        threading.Event().wait(0.01)
+        return []
+
+    playing = Engine(1, wait_any)
+    for session in sessions:
+        session.chain.due, session.slack = 0, 100 * PATIENT_SECONDS
+        playing.add(cast(Session, session))
+    playing.start()
+    while playing.busy:
+        threading.Event().wait(0.01)
+    return playing
+
+
+def fall_due(playing: Engine, *sessions: Stub) -> None:
+    """One after the other, with a moment between, as in a host's callback."""
+    for session in sessions:
+        threading.Event().wait(0.05)
+        session.chain.due = 1
+        playing.poke(cast(Session, session))
+
+
+@pytest.mark.parametrize("other", ["at other moments", "in another mode", "nobody"])
+def test_a_lone_step_begins_at_once(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    separator = Calls(1)
+    lone, second = Stub("lone", separator), Stub("second", separator)
+    second.mode = "live" if other == "in another mode" else "mix"
+    playing = patient(monkeypatch, lone, *([] if other == "nobody" else [second]))
+    try:
+        if other == "at other moments":
+            second.ready_seconds -= 2 * PATIENT_SECONDS
+        fall_due(playing, lone)
+        end = threading.Event()
+        for _ in range(1000):  # a sixth of the time that it would wait
+            if not lone.chain.due:
+                break
+            end.wait(0.01)
+        assert [[stream.id for stream in call] for call in separator.seen] == [["lone"]]
+    finally:
+        playing.close()
+
+
+def test_those_of_one_callback_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    separator = Calls(1)
+    sessions = [Stub(f"a{i}", separator) for i in range(3)]
+    playing = patient(monkeypatch, *sessions)
+    try:
+        fall_due(playing, *sessions)
+        while any(session.chain.due for session in sessions):
+            threading.Event().wait(0.01)
+        assert sorted(stream.id for stream in separator.seen[0]) == ["a0", "a1", "a2"]
+    finally:
+        playing.close()
 
 
 def test_every_size_of_call_that_is_in_time_is_warm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,23 @@ def test_who_is_too_slow_is_heard_separated_for_stretches(speed: float, least: f
     assert switches < 8.0, "stretches, no stutter"
 
 
+def test_who_begins_is_no_more_urgent_than_who_plays() -> None:
+    """While the plugin still fills its delay, the time until the first sound is heard counts."""
+    studio = Studio(1024, 0.5)
+    try:
+        slack = []
+        for _ in range(2 * RATE // BLOCK):
+            studio.play(BLOCK / RATE)
+            slack.append(studio.session.slack_seconds())
+        latency = studio.session.latency.latency_samples
+        assert slack[0] == pytest.approx((latency - BLOCK) / RATE, abs=0.01)
+        assert min(slack) > 0.0
+        # One way of counting goes over into the other: a callback costs at most its length.
+        assert float(np.diff(slack).min()) >= -BLOCK / RATE - 1e-9
+    finally:
+        studio.close()
+
+
 def test_long_steps_that_come_late_are_heard_in_part() -> None:
     """A step that takes longer than the deadline allows: its end is still in time."""
     wet, session = play(8192, 1.0)

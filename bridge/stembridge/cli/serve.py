@@ -52,7 +52,14 @@ def add_parser(subparsers: Any) -> None:
         help="let every client open presets and examples in it; may be given again",
     )
     parser.add_argument(
-        "--workers", type=positive_int, metavar="N", help="threads that separate (default: cores)"
+        "--workers", type=positive_int, metavar="N", help="calls at the same time (default: cores)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="cores for one call (default: 1)",
     )
     parser.add_argument("--no-batching", action="store_true", help="separate each session alone")
     parser.add_argument("--json-logs", action="store_true", help="one JSON object per line")
@@ -99,12 +106,13 @@ def _serve(args: argparse.Namespace) -> int:
 
     from ..server import Server
 
-    torch.set_num_threads(1)  # sessions and batches are what runs side by side
+    torch.set_num_threads(args.threads)  # 1: sessions and batches are what runs side by side
+    cores = max(1, (os.cpu_count() or 1) // args.threads)
     server = Server(
         osc_host=args.osc_host,
         osc_port=args.osc_port,
         osc_anywhere=args.osc_anywhere,
-        workers=args.workers or 0,
+        workers=args.workers or min(4, cores),
         batching=not args.no_batching,
         auto_exit_seconds=args.auto_exit,
         allowed_folders=tuple(args.allow_folder),

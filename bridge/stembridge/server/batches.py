@@ -11,7 +11,9 @@ a call runs on one worker. So, with the most urgent session first:
 
 To wait for steps that fall due later gains nothing: where calls are the shortage they queue,
 and a step that has waited leaves the next one less time (`tests/test_server_batches.py` has the
-simulation).
+simulation). The instances of one host callback are another matter: they come within a moment,
+and they come together every time. So a step waits for those, and only those, that came along
+with it the last time (`comes_along`); whoever plays alone, or at other moments, begins at once.
 
 Pure arithmetic: threads, clocks and who is urgent are the engine's.
 """
@@ -19,11 +21,14 @@ Pure arithmetic: threads, clocks and who is urgent are the engine's.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from statistics import median
 
 MOST_IN_BATCH = 16
 _CALLS = 3
 """The median of so many calls counts: one that was held up says nothing of the next."""
+GATHER_SECONDS = 0.002
+"""How long a due step may wait for those of other instances of its host's callback."""
 ROOMY = 0.5
 """The share of the time to the first deadline that one call may fill beside an idle worker."""
 
@@ -58,6 +63,17 @@ class Costs:
         if sessions < least:
             return known[least] * sessions / least
         return min(t * sessions / n if n < sessions else t for n, t in known.items())
+
+
+def comes_along(before: float, others_ready: Iterable[float]) -> bool:
+    """Whether a step that has just fallen due is one of several of a callback.
+
+    Args:
+        before: when the step before it of this session fell due.
+        others_ready: when sessions that could share its call, and have nothing due yet, fell due
+            the last time. Whoever did so at the same moment as this one is about to come.
+    """
+    return any(abs(ready - before) < GATHER_SECONDS for ready in others_ready)
 
 
 def batch_size(waiting: int, slack_seconds: float, idle_workers: int, costs: Costs) -> int:

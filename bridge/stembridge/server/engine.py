@@ -24,14 +24,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import LinkError, StembridgeError
-from .batches import Costs, batch_size
+from .batches import GATHER_SECONDS, Costs, batch_size, comes_along
 from .ending import Ending
 from .load import WINDOW_SECONDS, Load
 from .log import event, failure
 from .session import Session
-
-GATHER_SECONDS = 0.002
-"""How long a due step may wait for steps of other sessions, if there is slack."""
 
 Key = tuple[int, str, int]
 """Separator, mode and streams of a session: calls of equal ones cost the same."""
@@ -100,6 +97,7 @@ class Engine:
         holds it then ends its turn, and `session.close` waits for that no longer."""
         with self._changed:
             session.ended = True
+            self._needs.pop(session.id, None)  # who left presses nobody
             self._waiting.pop(session.id, None)
             if session in self._ready:
                 self._ready.remove(session)
@@ -211,8 +209,9 @@ class Engine:
         waited = time.monotonic() - first.ready_seconds
         if not self.batching or waited >= GATHER_SECONDS or slack_seconds < 10 * GATHER_SECONDS:
             return False
-        key = _key(first)
-        return key is not None and any(_key(other) == key for other in self._waiting.values())
+        key, others = _key(first), self._waiting.values()
+        alike = (other.ready_seconds for other in others if _key(other) == key)
+        return key is not None and comes_along(first.ready_before, alike)
 
     def _choose(self, queue: list[Session], slack_seconds: float) -> list[Session]:
         first = queue[0]
@@ -225,7 +224,7 @@ class Engine:
         return alike[: batch_size(len(alike), slack_seconds, self._idle, costs)]
 
     def _make_ready(self, session: Session) -> None:
-        session.ready_seconds = time.monotonic()
+        session.ready_before, session.ready_seconds = session.ready_seconds, time.monotonic()
         self._ready.append(session)
 
     def _turn(self, batch: list[Session]) -> None:
@@ -233,24 +232,25 @@ class Engine:
             for session in batch:
                 stack.enter_context(session.lock)
             live = [session for session in batch if not session.ended and not session.error]
+            began = time.monotonic()
             for session in live:
                 session.pull()
             due = [session for session in live if session.chain.due]
-            began = time.monotonic()
             if due:
                 advance(due)
-                self._learn_cost(due, time.monotonic() - began)
             for session in live:
                 session.deliver()
-            each = (time.monotonic() - began) / max(1, len(due))
-            for session in due:
-                session.learn_pace(each, self._pressure(session))
+            if due:
+                seconds = time.monotonic() - began
+                self._learn_cost(due, seconds)
+                for session in due:
+                    session.learn_pace(seconds / len(due), self._pressure(session))
 
     def _pressure(self, session: Session) -> float:
         """What the sessions that played of late need together, for each worker."""
         now = time.monotonic()
         with self._changed:
-            if not session.link.offline:  # who renders comes after all who play
+            if not (session.link.offline or session.ended):  # who renders comes after all others
                 self._needs[session.id] = (now, session.pace.need)
             self._needs = {k: v for k, v in self._needs.items() if now - v[0] < WINDOW_SECONDS}
             return sum(need for _, need in self._needs.values()) / self._workers

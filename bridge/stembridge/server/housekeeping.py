@@ -64,7 +64,9 @@ class Housekeeping:
 
     def _look_after(self, now: float) -> None:
         server = self._server
-        for session in server.all_sessions():
+        sessions = server.all_sessions()
+        server.calm.settle(session.separator for session in sessions)
+        for session in sessions:
             reason = session.check()
             if reason:
                 server.close_session(session.id, reason, session)

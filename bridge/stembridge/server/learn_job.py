@@ -21,13 +21,12 @@ from collections.abc import Callable
 from ..errors import StembridgeError
 from ..prompts import Clip
 from ..separators import Separator
+from .calm import SWITCH_SECONDS
 from .ending import Ending
 from .learn import Lesson, SessionLearning
 from .log import failure
 from .protocol import RequestError
 
-SWITCH_SECONDS = 0.0005
-"""How long the thread may keep Python to itself while others wait for it."""
 REPORT_SECONDS = 0.25
 
 Progress = Callable[[float, str], None]

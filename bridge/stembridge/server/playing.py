@@ -136,8 +136,11 @@ class Playing:
         """Time until the plugin needs what it has not got yet; negative = it is late."""
         if self.link.offline:
             return 0.25  # after everyone who plays, before anyone who is late already
-        ahead = self.outbox.written - self._format.fade_samples - self.link.play_position
-        return ahead / self.sample_rate
+        played = self.link.play_position
+        if played == 0:  # nothing of it is heard yet: the plugin still fills its delay
+            end = self.link.position + self.link.available_samples
+            played = min(0, end - self.link.format.latency_samples)
+        return (self.outbox.written - self._format.fade_samples - played) / self.sample_rate
 
     def pull(self) -> None:
         """Move waiting input into the chain, a turn's worth."""

@@ -26,6 +26,7 @@ from ..presets import Preset, list_presets
 from ..separators import SEPARATORS, Separator, load_separator
 from .batches import MOST_IN_BATCH
 from .budget import COMPUTE_SECONDS
+from .calm import Calm
 from .clients import Address, Clients
 from .control import Control
 from .ending import Ending
@@ -94,6 +95,8 @@ class Server:
         with contextlib.ExitStack() as closers:
             lock = ServerLock(options.state_folder)
             closers.callback(lock.release)
+            self.calm = Calm()
+            closers.callback(self.calm.close)
             closers.callback(self._close_sessions)
             self.engine = Engine(workers, self._native.wait_any, batching=self.options.batching)
             closers.callback(lambda: self.engine.close(self._ending))
@@ -248,8 +251,11 @@ class Server:
             event("Separator ready", name=separator, model=loaded.space)
         except StembridgeError as error:
             event("Separator not ready", level=logging.WARNING, name=separator, reason=error)
+            loaded = None
         for entry in SEPARATORS.values():
             why_missing(entry)  # imports it, so that the first `/separator/list` need not
+        if loaded is not None:
+            self.calm.clean(loaded)
 
     def _sweep(self) -> None:
         swept = self._native.sweep_stale()

@@ -64,7 +64,8 @@ class Session(Playing):
         self.dry_samples = 0
         """Of the plugin's last offline render, dry because no server came; the plugin says so."""
         self.ready_seconds = 0.0
-        """When its input was there; kept by the engine."""
+        """When its input was there, and that of the step before; kept by the engine."""
+        self.ready_before = 0.0
         self.busy_seconds = 0.0
         self.leaving = False
         """Set by `close`: whoever still holds the session lets go of its link."""
