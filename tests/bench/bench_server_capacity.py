@@ -234,7 +234,7 @@ def alike(one: Setting, other: Setting) -> bool:
 
 
 def flags_of(args: argparse.Namespace, batching: bool) -> Iterator[str]:
-    yield from ("--workers", str(args.workers))
+    yield from ("--workers", str(args.workers), "--threads", str(args.threads))
     if not batching:
         yield "--no-batching"
 
@@ -250,8 +250,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="begin no search after so many")
     parser.add_argument("--most", type=int, default=32, help="sessions that are tried at most")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=1, help="cores for one call of a network")
     args = parser.parse_args()
-    print(json.dumps({"cpu_count": os.cpu_count(), "workers": args.workers}), flush=True)
+    about = {"cpu_count": os.cpu_count(), "workers": args.workers, "threads": args.threads}
+    print(json.dumps(about), flush=True)
     capacity(args, example_at(RATE))
 
 
