@@ -12,6 +12,9 @@ fewer where that has a miss.
 from another place and from another moment on, so that nothing is shared but the weights.
 Without batching the two cost the same, so it is searched once.
 
+By default each core has a worker and a call runs on one core. `--workers 1 --threads 2` runs one
+call at a time, on two: it is over sooner, so that more sessions fit into it before a deadline.
+
 The figures hold for this machine and mean something only while nothing else runs on it; each row
 says what else used the cores.
 """
@@ -206,12 +209,12 @@ def capacity(args: argparse.Namespace, song: np.ndarray) -> None:
     end = time.monotonic() + 60 * args.minutes
     settings = [
         Setting(mode, block, songs, batching)
-        for batching in (False, True)
+        for batching in {"both": (False, True), "on": (True,), "off": (False,)}[args.batching]
         for mode in args.modes
         for block in args.blocks
         for songs in (args.songs if batching else args.songs[:1])
     ]
-    for batching in (False, True):
+    for batching in sorted({setting.batching for setting in settings}):
         with Serve(*flags_of(args, batching)) as serve:
             for setting in [s for s in settings if s.batching == batching]:
                 if time.monotonic() > end:
@@ -246,6 +249,7 @@ def main() -> None:
     parser.add_argument(
         "--songs", nargs="+", choices=("same", "different"), default=["different", "same"]
     )
+    parser.add_argument("--batching", choices=("both", "on", "off"), default="both")
     parser.add_argument("--confirm", type=float, default=20.0, help="seconds of the last trial")
     parser.add_argument("--minutes", type=float, default=10.0, help="begin no search after so many")
     parser.add_argument("--most", type=int, default=32, help="sessions that are tried at most")
