@@ -162,8 +162,10 @@ def test_equal_windows_go_through_a_network_once(
 
     run_window, calls = unet_windows.run_window, []
 
-    def counting(network: PackedUNet, magnitudes: torch.Tensor, *args: Any, **more: Any) -> Any:
-        calls.append((network, magnitudes.shape[0]))
+    def counting(
+        network: PackedUNet, magnitudes: list[torch.Tensor], *args: Any, **more: Any
+    ) -> Any:
+        calls.append((network, len(magnitudes)))
         return run_window(network, magnitudes, *args, **more)
 
     monkeypatch.setattr(unet_windows, "run_window", counting)

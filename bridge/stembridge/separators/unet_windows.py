@@ -70,7 +70,7 @@ def window_masks(jobs: Sequence[WindowJob], first: int, stop: int) -> list[Tenso
         distinct = sorted({like[i] for i in wanted})
         memories = [jobs[i].memory for i in distinct]
         kept = [(m.of(network), m.start) for m in memories if m is not None]
-        windows = torch.stack([jobs[i].window for i in distinct])
+        windows = [jobs[i].window for i in distinct]
         masks = run_window(
             network, windows, affines, first, stop, spread,
             share_skips=share_skips, kept=kept if len(kept) == len(distinct) else (),

@@ -28,7 +28,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .unet import BINS, STEPS
+from .unet import BINS, DOWN_CHANNELS, STEPS
 from .unet_packed import Affines, PackedUNet
 
 Span = tuple[int, int]
@@ -154,7 +154,7 @@ def _split(run: Span, kept: Span) -> list[tuple[bool, Span]]:
 
 def run_down(
     network: PackedUNet,
-    magnitudes: Tensor,
+    windows: Sequence[Tensor],
     affines: Affines,
     plan: DownPlan,
     kept: Sequence[tuple[Kept, int]] = (),
@@ -162,10 +162,10 @@ def run_down(
     """The skips of level 1 to 6, each cut to the columns that the way up reads.
 
     Args:
-        magnitudes: float32 `(batch, 2, frames, BINS)`.
+        windows: magnitudes of the batch, each float32 `(2, frames, BINS)`.
         kept: per window what its stream keeps and the number of the window's first frame.
     """
-    batch = len(magnitudes)
+    batch = len(windows)
     skips: list[Tensor] = []
     before: list[Tensor] = []
     for step, level in enumerate(plan.levels):
@@ -178,13 +178,13 @@ def run_down(
             left, missing = (0 if padded else first - (2 * low - 1)), 2 * high + 2 - last
             right = max(0, missing - 1) if padded else missing
             count = last - first
-            source = magnitudes if step == 0 else before[0]
-            buffer = network.down_buffer(batch, step, left + count + right, _channels(source, step))
+            buffer = network.down_buffer(batch, step, left + count + right, DOWN_CHANNELS[step])
             buffer[:, :left] = 0
             buffer[:, left + count :] = 0
             inside = buffer[:, left : left + count, 1 : bins + 1]
             if step == 0:
-                inside.copy_(magnitudes[:, :, first:last].permute(0, 2, 3, 1))
+                for out, window in zip(inside, windows, strict=True):
+                    out.copy_(window[:, first:last].to(network.dtype).permute(1, 2, 0))
             else:
                 index, where = plan.levels[step - 1].run_of((first, last))
                 network.activate(step - 1, before[index][:, where], affines, inside)
@@ -195,10 +195,6 @@ def run_down(
         index, where = level.run_of(plan.skips[step])
         skips.append(before[index][:, where])
     return skips
-
-
-def _channels(source: Tensor, step: int) -> int:
-    return source.shape[1] if step == 0 else source.shape[3]
 
 
 def _assembled(

@@ -131,7 +131,10 @@ class PackedUNet:
             dtypes = [self.dtype] * (len(norms) - 1) + [torch.float32]
             affines = [one(n, f, d) for n, f, d in zip(norms, films, dtypes, strict=True)]
             down = (_per_bin(a, BINS >> (i + 1)) for i, a in enumerate(affines[: STEPS - 1]))
-            return Affines(tuple(down), tuple(affines[STEPS - 1 :]))
+            up = affines[STEPS - 1 : -1]
+            # An up step writes even and odd bins apart.
+            up = (_per_bin(a, BINS >> (STEPS - i)) for i, a in enumerate(up))
+            return Affines(tuple(down), (*up, affines[-1]))
 
     def down_buffer(self, batch: int, step: int, frames: int, channels: int) -> Tensor:
         """Room for `frames` columns of level `step` with the zero border in bins (1 | 2)."""
@@ -182,8 +185,8 @@ class PackedUNet:
         for phase in own.bin_phases:
             added = None
             if shared is not None and data_skip is not None:
-                added = [part[spread] for part in shared.parts(data_skip, phase, None, cut)]
-            parts = own.parts(data, phase, added, cut)
+                added = [part[spread] for part in shared.parts(data_skip, phase)]
+            parts = own.parts(data, phase, added)
             if spread is not None and added is None:
                 parts = [part[spread] for part in parts]
             own.write(parts, phase, affines.up[step], even, odd)

@@ -26,6 +26,9 @@ from torch import Tensor
 from .unet import BINS, STEPS
 from .unet_convolution import FOLD, folded_up_kernel, pack, phase_kernel
 
+_LONG_ROW = 64
+"""So many numbers side by side keep torch's loops at the speed of memory."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -40,6 +43,18 @@ class Cut:
 NO_CUT = Cut()
 
 
+@dataclass(frozen=True)
+class Data:
+    """What an up step reads, in the order that it likes."""
+
+    odd: Tensor
+    """For odd columns, or for all."""
+    even: Tensor
+    """For even columns."""
+    pads: tuple[int, int] = (0, 0)
+    """Columns of zeros to think at either end, for even and for odd columns."""
+
+
 class UpStep(Protocol):
     """What the three kinds have in common."""
 
@@ -48,17 +63,11 @@ class UpStep(Protocol):
         """Phases of the bins that are computed apart."""
         ...
 
-    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Data:
         """Columns n-1 … n+pairs, `(batch, pairs + 2, bins, in)`, as `parts` wants them."""
         ...
 
-    def parts(
-        self,
-        data: Tensor,
-        phase: int,
-        added: Sequence[Tensor] | None = None,
-        cut: Cut = NO_CUT,
-    ) -> list[Tensor]:
+    def parts(self, data: Data, phase: int, added: Sequence[Tensor] | None = None) -> list[Tensor]:
         """What is linear in the input: sums of one phase of the bins, batch first.
 
         `added` are parts of another step of the same shape and cut, without a bias.
@@ -103,26 +112,20 @@ class DirectUp:
             for phase in self.bin_phases
         ]
 
-    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
-        # Each convolution would copy what does not lie in one piece.
-        return (buffer[:, 1:-1] if cut.whole else buffer).contiguous()
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Data:
+        late = cut.first_even and buffer.shape[1] > 3
+        # Each convolution would copy for itself what does not lie in one piece.
+        if cut.whole:
+            inside = buffer[:, 1:-1].contiguous()
+            # Padding at both ends makes an even column too many.
+            return Data(inside, inside, (0 if late else 1, 1))
+        # Even columns do not read the last one.
+        return Data(buffer.contiguous(), buffer[:, 1 if late else 0 : -1].contiguous())
 
-    def parts(
-        self,
-        data: Tensor,
-        phase: int,
-        added: Sequence[Tensor] | None = None,
-        cut: Cut = NO_CUT,
-    ) -> list[Tensor]:
+    def parts(self, data: Data, phase: int, added: Sequence[Tensor] | None = None) -> list[Tensor]:
         even, odd = self._phases[phase]
         more = (None, None) if added is None else added
-        pairs = data.shape[1] - (0 if cut.whole else 2)
-        late = cut.first_even and pairs > 1
-        if not cut.whole:
-            # Even columns do not read the last one.
-            return [even(data[:, 1 if late else 0 : -1], more[0]), odd(data, more[1])]
-        # Padding at both ends makes an even column too many.
-        return [even(data, more[0], 0 if late else 1), odd(data, more[1], 1)]
+        return [even(data.even, more[0], data.pads[0]), odd(data.odd, more[1], data.pads[1])]
 
     def write(
         self,
@@ -137,7 +140,11 @@ class DirectUp:
             there = out[:, max(0, out.shape[1] - raw.shape[1]) :, phase::2]
             # Two taps leave one bin too many at the end.
             data = raw[:, : there.shape[1], : there.shape[2]]
-            torch.addcmul(shift, gain, data, out=there)
+            if data.shape[3] < _LONG_ROW:
+                # In between, all bins of a column are one row.
+                there.copy_(torch.addcmul(shift, gain, data))
+            else:
+                torch.addcmul(shift, gain, data, out=there)
 
 
 class FoldedUp:
@@ -152,17 +159,11 @@ class FoldedUp:
             kernel, bias, BINS // 2, dtype, stride=stride, pad_bins=1, relu=relu
         )
 
-    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
-        return buffer
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Data:
+        return Data(buffer, buffer)
 
-    def parts(
-        self,
-        data: Tensor,
-        phase: int,
-        added: Sequence[Tensor] | None = None,
-        cut: Cut = NO_CUT,
-    ) -> list[Tensor]:
-        return [self._convolution(data, None if added is None else added[0])]
+    def parts(self, data: Data, phase: int, added: Sequence[Tensor] | None = None) -> list[Tensor]:
+        return [self._convolution(data.odd, None if added is None else added[0])]
 
     def write(
         self,

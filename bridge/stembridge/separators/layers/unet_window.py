@@ -66,7 +66,7 @@ def _even_level(low: int, high: int, total: int) -> _Level:
 
 def run_window(
     network: PackedUNet,
-    magnitudes: Tensor,
+    magnitudes: Tensor | Sequence[Tensor],
     affines: Affines,
     first: int = 0,
     stop: int | None = None,
@@ -78,7 +78,7 @@ def run_window(
     """The masks of frames `first` to `stop` of a window.
 
     Args:
-        magnitudes: float32 `(batch, 2, frames, BINS)`, frames a multiple of 64.
+        magnitudes: the batch, each float32 `(2, frames, BINS)`, frames a multiple of 64.
         affines: of the batch, or of the spread batch.
         spread: indices into the batch, one per wanted result, where several prompts share
             one encoding ("decoder" networks) or one input ("all").
@@ -90,18 +90,19 @@ def run_window(
 
     Returns: float32 `(batch or len(spread), 2, stop - first, BINS)` in 0..1.
     """
-    frames = magnitudes.shape[2]
+    windows = list(magnitudes)
+    frames = windows[0].shape[1]
     stop = frames if stop is None else stop
-    if frames % FRAME_MULTIPLE or magnitudes.shape[3] != BINS:
-        raise ValueError(f"a window is (batch, 2, multiple of 64, {BINS})")
+    if frames % FRAME_MULTIPLE or any(w.shape != (2, frames, BINS) for w in windows):
+        raise ValueError(f"a window is (2, multiple of 64, {BINS}), all of one length")
     if spread is not None and not network.shares_skips:
-        magnitudes, spread = magnitudes[spread], None
+        windows, spread = [windows[i] for i in spread.tolist()], None
     if spread is None and network.shares_skips:
-        spread = torch.arange(len(magnitudes))
+        spread = torch.arange(len(windows))
     plan = _plan(frames, first, stop)
     if network.condition == "all":
         kept = ()
-    skips = _skips(network, magnitudes, affines, plan, kept, stop - first)
+    skips = _skips(network, windows, affines, plan, kept, stop - first)
     if spread is not None and not share_skips:
         skips, spread = [skip[spread] for skip in skips], torch.arange(len(spread))
     return _run_up(network, skips, affines, plan, spread)
@@ -109,23 +110,23 @@ def run_window(
 
 def _skips(
     network: PackedUNet,
-    magnitudes: Tensor,
+    windows: list[Tensor],
     affines: Affines,
     plan: tuple[_Level, ...],
     kept: Sequence[tuple[Kept, int]],
     move: int,
 ) -> list[Tensor]:
     """The way down: windows that go on from kept columns together, the others together."""
-    frames = magnitudes.shape[2]
+    frames = windows[0].shape[1]
     held = tuple(level.held for level in reversed(plan[:-1]))
     whole = plan_down(frames, held, move if kept else 0, False)
     further = plan_down(frames, held, move, True)
     rows = [i for i, (own, start) in enumerate(kept) if further.at_hand(own, start)]
-    others = [i for i in range(len(magnitudes)) if i not in set(rows)]
+    others = [i for i in range(len(windows)) if i not in set(rows)]
     if not rows or not others:
-        return run_down(network, magnitudes, affines, further if rows else whole, kept)
+        return run_down(network, windows, affines, further if rows else whole, kept)
     both = [
-        run_down(network, magnitudes[part], affines, way, [kept[i] for i in part])
+        run_down(network, [windows[i] for i in part], affines, way, [kept[i] for i in part])
         for part, way in ((rows, further), (others, whole))
     ]
     order = torch.tensor(rows + others).argsort()

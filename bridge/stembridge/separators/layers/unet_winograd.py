@@ -34,7 +34,7 @@ from torch import Tensor
 
 from .unet import BINS, STEPS
 from .unet_convolution import Convolution, pack, phase_kernel
-from .unet_up import NO_CUT, Cut
+from .unet_up import NO_CUT, Cut, Data
 
 TILE = 4
 """Output columns made at once."""
@@ -117,27 +117,23 @@ class FastUp:
             bins = BINS >> (STEPS - step)
             self._phases.append(_pack(kernels, bias.repeat(2), bins))
 
-    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Tensor:
+    def read(self, buffer: Tensor, cut: Cut = NO_CUT) -> Data:
         """Columns n-1 … n+pairs, `(batch, pairs + 2, bins, in)`, at the points."""
         batch, columns, bins, channels = buffer.shape
         tiles = -(-(columns - 2) // TILE)
         points = buffer.new_empty(_POINTS, batch, tiles, bins * channels)
         to_points(buffer.flatten(2), points)
-        return points.view(_POINTS, batch, tiles, bins, channels)
+        points = points.view(_POINTS, batch, tiles, bins, channels)
+        return Data(points, points)
 
-    def parts(
-        self,
-        data: Tensor,
-        phase: int,
-        added: Sequence[Tensor] | None = None,
-        cut: Cut = NO_CUT,
-    ) -> list[Tensor]:
+    def parts(self, data: Data, phase: int, added: Sequence[Tensor] | None = None) -> list[Tensor]:
         """The products of one phase of the bins."""
-        batch, tiles = data.shape[1:3]
+        points = data.odd
+        batch, tiles = points.shape[1:3]
         products: list[Tensor] = []
         for index, run in enumerate(self._phases[phase]):
             more = None if added is None else added[index].flatten(0, 1)[None]
-            product = run(data[index].flatten(0, 1)[None], more)
+            product = run(points[index].flatten(0, 1)[None], more)
             products.append(product.view(batch, tiles, *product.shape[2:]))
         return products
 
