@@ -104,9 +104,11 @@ def _serve(args: argparse.Namespace) -> int:
     check_host(args.osc_host, args.osc_anywhere)  # before the seconds that torch takes
     import torch
 
+    from ..separators.side_by_side import use_cores
     from ..server import Server
 
-    torch.set_num_threads(args.threads)  # 1: sessions and batches are what runs side by side
+    torch.set_num_threads(1)  # sessions, batches and networks are what runs side by side
+    use_cores(args.threads)
     cores = max(1, (os.cpu_count() or 1) // args.threads)
     server = Server(
         osc_host=args.osc_host,

@@ -10,7 +10,7 @@ vectors never share a batch with the leaves); what is kept changes no value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from .layers.unet_down import Kept
 from .layers.unet_packed import Affine, Affines, PackedUNet
 from .layers.unet_window import run_window
+from .side_by_side import side_by_side
 from .unet_engine import Prepared, Sigmoids, combine
 
 
@@ -87,26 +88,38 @@ def window_masks(jobs: Sequence[WindowJob], first: int, stop: int) -> list[Tenso
         return [distinct.index(like[i]) for i in wanted]
 
     pair = [i for i, job in enumerate(jobs) if job.prepared.plan.needs_pair]
-    if pair:
-        vocals = run(networks.vocals, pair, common.pair[0])
-        rest = run(networks.instrumental, pair, common.pair[1])
-        for row, i in zip(rows_of(pair), pair, strict=True):
-            found[i].pair = torch.stack([vocals[row], rest[row]])
     group = [i for i, job in enumerate(jobs) if job.prepared.plan.needs_group]
-    if group:
-        rows, own = common.layout.leaves - 1, rows_of(group)
-        windows = max(own) + 1
-        spread = torch.arange(windows).repeat_interleave(rows)
-        masks = run(networks.prompted, group, _repeat(common.group, windows), spread)
-        for row, i in zip(own, group, strict=True):
-            found[i].group = masks[row * rows : (row + 1) * rows]
     extras = [(i, affines) for i, job in enumerate(jobs) for affines in job.prepared.extras]
-    if extras:
+    rows = common.layout.leaves - 1
+
+    def run_group() -> Tensor:
+        windows = max(rows_of(group)) + 1
+        spread = torch.arange(windows).repeat_interleave(rows)
+        return run(networks.prompted, group, _repeat(common.group, windows), spread)
+
+    def run_extras() -> Tensor:
         wanted = [i for i, _ in extras]
         affines = _joined(networks.sounds.condition, [affines for _, affines in extras])
         # A result's own way up, so that its bits do not depend on who shares its encoding.
-        masks = run(networks.sounds, wanted, affines, torch.tensor(rows_of(wanted)), False)
-        for (i, _), mask in zip(extras, masks, strict=True):
+        return run(networks.sounds, wanted, affines, torch.tensor(rows_of(wanted)), False)
+
+    work: dict[str, Callable[[], Tensor]] = {}
+    if group:
+        work["group"] = run_group
+    if extras:
+        work["extras"] = run_extras
+    if pair:
+        work["vocals"] = lambda: run(networks.vocals, pair, common.pair[0])
+        work["rest"] = lambda: run(networks.instrumental, pair, common.pair[1])
+    masks = dict(zip(work, side_by_side(list(work.values())), strict=True))
+    if pair:
+        for row, i in zip(rows_of(pair), pair, strict=True):
+            found[i].pair = torch.stack([masks["vocals"][row], masks["rest"][row]])
+    if group:
+        for row, i in zip(rows_of(group), group, strict=True):
+            found[i].group = masks["group"][row * rows : (row + 1) * rows]
+    if extras:
+        for (i, _), mask in zip(extras, masks["extras"], strict=True):
             found[i].extras = (*found[i].extras, mask)
     return [
         combine(job.prepared, job.window[:, first:stop], result)
