@@ -190,7 +190,7 @@ def run_down(
                 network.activate(step - 1, before[index][:, where], affines, inside)
             raws.append(network.down(step, buffer, 1 if padded else 0))
         for i, (own, start) in enumerate(kept):
-            _store(own, level, step + 1, start, [raw[i] for raw in raws], batch > 1)
+            _store(own, level, step + 1, start, [raw[i] for raw in raws])
         before = _assembled(level, step + 1, raws, kept)
         index, where = level.run_of(plan.skips[step])
         skips.append(before[index][:, where])
@@ -217,20 +217,16 @@ def _assembled(
     return [parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for parts in runs]
 
 
-def _store(
-    own: Kept, level: _Level, number: int, start: int, raws: Sequence[Tensor], copy: bool
-) -> None:
-    """Keep the new columns of one window, forget what no later one reads.
-
-    `copy`: they are part of a batch, which would stay in memory as a whole.
-    """
+def _store(own: Kept, level: _Level, number: int, start: int, raws: Sequence[Tensor]) -> None:
+    """Keep the new columns of one window, forget what no later one reads."""
     if not level.stored:
         return
     oldest = start + (level.keep_from << number)
     columns = {f: c for f, c in own.columns.get(number, {}).items() if f >= oldest}
     for index, (low, high) in level.stored:
         first = level.fresh[index][0]
-        new = raws[index][low - first : high - first]
-        for column, data in enumerate((new.clone() if copy else new).unbind(0), low):
+        # A copy: else all columns of all windows of the batch would stay in memory.
+        new = raws[index][low - first : high - first].clone()
+        for column, data in enumerate(new.unbind(0), low):
             columns[start + (column << number)] = data
     own.columns[number] = columns
