@@ -1,6 +1,6 @@
 """How many sessions two cores carry under other rules of sharing calls: a simulation.
 
-    python tests/bench/bench_server_rules.py                     both modes, half a minute
+    python tests/bench/bench_server_rules.py                     both modes, two minutes
     python tests/bench/bench_server_rules.py --modes mix --sessions 12 13 --songs 50
 
 Time is the simulation's own, so any machine gives the same answer, and a busy one too. Each
@@ -35,14 +35,14 @@ from stembridge.server.budget import COMPUTE_SECONDS
 RATE = 48000
 STEP_SAMPLES = {"live": 2048 * RATE / 44100, "mix": 8192 * RATE / 44100}
 COST_MS = {
-    "live": (22.2, 37.7, 52.2, 66.3, 79.6, 95.4, 108.5, 121.5),
-    "mix": (36.2, 61.4, 85.8, 112.3, 138.3, 161.6, 188.0, 214.4),
+    "live": (17.7, 27.0, 35.0, 44.0, 53.3, 63.7, 73.9, 84.1),
+    "mix": (24.4, 40.9, 56.5, 71.7, 88.4, 104.2, 119.6, 135.0),
 }
 """A call with 1 to 8 sessions; each further one costs as much as the last."""
 SPARE = 0.7
 """Of the time to the first deadline a call that was held back may end after so much."""
 NOISE, HOLD_UPS, HOLD_UP_SECONDS, SOLO = 0.03, 0.01, 0.005, 0.87
-SESSIONS = {"live": [3, 4, 5], "mix": [10, 11, 12, 13, 14]}
+SESSIONS = {"live": [4, 5, 6, 7, 8], "mix": [14, 15, 16, 17, 18, 20, 22, 24]}
 
 
 def cost_seconds(mode: str, sessions: int) -> float:
