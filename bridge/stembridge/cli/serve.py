@@ -52,14 +52,16 @@ def add_parser(subparsers: Any) -> None:
         help="let every client open presets and examples in it; may be given again",
     )
     parser.add_argument(
-        "--workers", type=positive_int, metavar="N", help="calls at the same time (default: cores)"
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="calls at the same time (default: cores over --threads, at most 4)",
     )
     parser.add_argument(
         "--threads",
         type=positive_int,
-        default=1,
         metavar="N",
-        help="cores for one call (default: 1)",
+        help="cores for one call (default: 2 where there are two)",
     )
     parser.add_argument("--no-batching", action="store_true", help="separate each session alone")
     parser.add_argument("--json-logs", action="store_true", help="one JSON object per line")
@@ -108,13 +110,16 @@ def _serve(args: argparse.Namespace) -> int:
     from ..server import Server
 
     torch.set_num_threads(1)  # sessions, batches and networks are what runs side by side
-    use_cores(args.threads)
-    cores = max(1, (os.cpu_count() or 1) // args.threads)
+    cores = os.cpu_count() or 1
+    # One call on two cores is over sooner than two calls on one each, so that more fit into a
+    # deadline (measured: bridge/docs/server.md, Figures).
+    threads = args.threads or min(2, cores)
+    use_cores(threads)
     server = Server(
         osc_host=args.osc_host,
         osc_port=args.osc_port,
         osc_anywhere=args.osc_anywhere,
-        workers=args.workers or min(4, cores),
+        workers=args.workers or max(1, min(4, cores // threads)),
         batching=not args.no_batching,
         auto_exit_seconds=args.auto_exit,
         allowed_folders=tuple(args.allow_folder),
