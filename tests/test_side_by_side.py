@@ -36,6 +36,24 @@ def test_two_calls_run_at_the_same_time() -> None:
     assert here == threading.get_ident() != there
 
 
+def test_each_of_several_steps_has_its_helper() -> None:
+    """Two steps at a time on two cores each: all four calls meet."""
+    use_cores(2, steps=2)
+    try:
+        every = threading.Barrier(4)
+        steps = [
+            threading.Thread(target=side_by_side, args=([lambda: every.wait(60.0)] * 2,))
+            for _ in range(2)
+        ]
+        for step in steps:
+            step.start()
+        for step in steps:
+            step.join(60.0)
+        assert not any(step.is_alive() for step in steps) and not every.broken
+    finally:
+        use_cores(1)
+
+
 def test_one_core_runs_them_one_after_the_other() -> None:
     assert set(side_by_side([threading.get_ident] * 3)) == {threading.get_ident()}
 

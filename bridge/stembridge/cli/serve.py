@@ -114,12 +114,13 @@ def _serve(args: argparse.Namespace) -> int:
     # One call on two cores is over sooner than two calls on one each, so that more fit into a
     # deadline (measured: bridge/docs/server.md, Figures).
     threads = args.threads or min(2, cores)
-    use_cores(threads)
+    workers = args.workers or max(1, min(4, cores // threads))
+    use_cores(threads, workers)
     server = Server(
         osc_host=args.osc_host,
         osc_port=args.osc_port,
         osc_anywhere=args.osc_anywhere,
-        workers=args.workers or max(1, min(4, cores // threads)),
+        workers=workers,
         batching=not args.no_batching,
         auto_exit_seconds=args.auto_exit,
         allowed_folders=tuple(args.allow_folder),

@@ -22,12 +22,16 @@ T = TypeVar("T")
 _helpers: ThreadPoolExecutor | None = None
 
 
-def use_cores(cores: int) -> None:
-    """From now on the calls of one step may use so many cores; 1 is what a process begins with."""
+def use_cores(cores: int, steps: int = 1) -> None:
+    """From now on each of `steps` steps at a time may use so many cores.
+
+    One core for each is what a process begins with.
+    """
     global _helpers
     before, _helpers = _helpers, None
     if cores > 1:
-        _helpers = ThreadPoolExecutor(cores - 1, thread_name_prefix="stembridge-beside")
+        helpers = steps * (cores - 1)
+        _helpers = ThreadPoolExecutor(helpers, thread_name_prefix="stembridge-beside")
     if before is not None:
         before.shutdown(wait=False)
 
