@@ -27,7 +27,14 @@ from stembridge.training.library import build_library
 from stembridge.training.mixer import Mixer, Recipe, to_level
 from stembridge.training.prepare import prepare
 from stembridge.training.prompted import Prompted
-from stembridge.training.sound_figures import Case, by_example, by_library, by_name, improvements
+from stembridge.training.sound_figures import (
+    Case,
+    by_example,
+    by_library,
+    by_name,
+    gains_by_label,
+    improvements,
+)
 from stembridge.training.sounds import SoundMixer, clip_is_held_out, is_held_out, make_groups
 
 CLASS_OF = {"singing": "vocals", "sfx": "env"}
@@ -97,20 +104,16 @@ def streamed(
     unet: Unet, mode: str, cases: list[Case], prompt_of: Callable[[Case], torch.Tensor | None]
 ) -> dict[str, list[float]]:
     """SDR improvement in dB by label, of the sound that a stream of `mode` gives out."""
-    out: dict[str, list[float]] = {}
-    for case in cases:
-        prompt = prompt_of(case)
-        if prompt is None:
-            continue
-        vector = np.zeros(unet.layout.size, np.float32)
-        vector[2] = 1.0  # the head of prompts
-        vector[3:] = prompt.detach().numpy()
+
+    def gain_db(case: Case, prompt: torch.Tensor) -> float:
+        vector = unet._prompted_vector(prompt.detach().numpy())
         stream = unet.stream([Query(keep=(EncodedPrompt(unet.space, vector, case.label),))], mode)
         mixture = case.wanted + case.other
         found = np.concatenate([stream.push(mixture), stream.flush()], axis=2)[0]
-        gain = np.sum(case.other**2) / max(np.sum((found - case.wanted) ** 2), 1e-9)
-        out.setdefault(case.label, []).append(float(10 * np.log10(gain)))
-    return out
+        error = max(np.sum((found - case.wanted) ** 2), 1e-9)
+        return float(10 * np.log10(np.sum(case.other**2) / error))
+
+    return gains_by_label(cases, prompt_of, gain_db)
 
 
 def show(title: str, gains: dict[str, list[float]]) -> None:

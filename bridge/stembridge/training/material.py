@@ -150,10 +150,11 @@ class Material:
             jobs.extend(self._clip_jobs(part))
         for part in MAKERS:
             recorded = sum(job.part == part for job in jobs)
-            for number in range(min(SYNTHETIC_ROWS, recorded // 2)):
+            made = min(SYNTHETIC_ROWS, recorded // 2)
+            for number in range(made):
                 jobs.append(Job(part, "synthetic", f"synthetic/{part}/{number}", 30.0))
             if part == "synth":
-                for number in range(min(SYNTHETIC_ROWS, recorded // 2) // 2):
+                for number in range(made // 2):
                     jobs.append(Job(part, "texture", f"texture/{number}", 30.0))
         return [job for job in jobs if job.song or is_kept(job.key, self.share)]
 

@@ -66,23 +66,34 @@ def sdr(reference: Tensor, estimate: Tensor) -> float:
     return float(10 * torch.log10(reference.abs().square().sum().clamp(min=1e-9) / error))
 
 
+def gains_by_label(
+    cases: list[Case],
+    prompt_of: Callable[[Case], Tensor | None],
+    gain_db: Callable[[Case, Tensor], float],
+) -> dict[str, list[float]]:
+    """What `gain_db` says of every case by label; cases without a prompt are left out."""
+    out: dict[str, list[float]] = {}
+    for case in cases:
+        prompt = prompt_of(case)
+        if prompt is not None:
+            out.setdefault(case.label, []).append(gain_db(case, prompt))
+    return out
+
+
 @torch.no_grad()
 def improvements(
     model: Prompted, cases: list[Case], prompt_of: Callable[[Case], Tensor | None]
 ) -> dict[str, list[float]]:
-    """SDR improvement in dB of every case by label; cases without a prompt are left out."""
-    out: dict[str, list[float]] = {}
-    for case in cases:
-        prompt = prompt_of(case)
-        if prompt is None:
-            continue
+    """SDR improvement in dB of every case by label, by the network's mask itself."""
+
+    def gain_db(case: Case, prompt: Tensor) -> float:
         wanted = spectrum(torch.from_numpy(case.wanted))
         mixture = wanted + spectrum(torch.from_numpy(case.other))
         skips = model.network.encode(mixture.abs()[None])
         mask = model.network.decode_many(skips, prompt[None])[0, 0].float()
-        gain = sdr(wanted, mask * mixture) - sdr(wanted, mixture)
-        out.setdefault(case.label, []).append(gain)
-    return out
+        return sdr(wanted, mask * mixture) - sdr(wanted, mixture)
+
+    return gains_by_label(cases, prompt_of, gain_db)
 
 
 def by_example(model: Prompted) -> Callable[[Case], Tensor | None]:

@@ -36,7 +36,8 @@ def _noise(seconds: float, low_hz: float, high_hz: float, rng: Rng) -> np.ndarra
     return np.asarray(sosfilt(sections, rng.standard_normal(_time(seconds).size)))
 
 
-def _unit(audio: np.ndarray) -> np.ndarray:
+def unit_peak(audio: np.ndarray) -> np.ndarray:
+    """Scaled to a peak of 1, float32; silence stays silence."""
     peak = float(np.abs(audio).max(initial=0.0))
     return (audio / peak if peak > 1e-9 else audio).astype(np.float32)
 
@@ -49,7 +50,7 @@ def kick(rng: Rng) -> np.ndarray:
     hertz = base * (1 + sweep * np.exp(-at / rng.uniform(0.008, 0.05)))
     body = np.sin(2 * np.pi * np.cumsum(hertz) / SAMPLE_RATE) * np.exp(-at / decay)
     click = rng.standard_normal(at.size) * np.exp(-at / 0.002) * rng.uniform(0, 0.4)
-    return _unit(np.tanh(rng.uniform(0.8, 5) * (body + click)))
+    return unit_peak(np.tanh(rng.uniform(0.8, 5) * (body + click)))
 
 
 def snare(rng: Rng) -> np.ndarray:
@@ -62,9 +63,9 @@ def snare(rng: Rng) -> np.ndarray:
             (at > wait) * np.exp(-np.maximum(at - wait, 0) / 0.006)
             for wait in np.cumsum(rng.uniform(0.007, 0.014, 3))
         )
-        return _unit(noise * (bursts + 0.7 * np.exp(-at / decay)))
+        return unit_peak(noise * (bursts + 0.7 * np.exp(-at / decay)))
     tone = sum(np.sin(2 * np.pi * hz * at) for hz in rng.uniform(160, 350, 2))
-    return _unit(tone * np.exp(-at / (0.5 * decay)) * 0.4 + noise * np.exp(-at / decay))
+    return unit_peak(tone * np.exp(-at / (0.5 * decay)) * 0.4 + noise * np.exp(-at / decay))
 
 
 def hat(rng: Rng, decay: float) -> np.ndarray:
@@ -76,7 +77,7 @@ def hat(rng: Rng, decay: float) -> np.ndarray:
         squares = sum(np.sign(np.sin(2 * np.pi * hz * at)) for hz in rng.uniform(2000, 9000, 6))
         sections = butter(2, 7000, "highpass", fs=SAMPLE_RATE, output="sos")
         ring = np.asarray(sosfilt(sections, squares))
-    return _unit(ring * np.exp(-at / decay))
+    return unit_peak(ring * np.exp(-at / decay))
 
 
 def blip(rng: Rng) -> np.ndarray:
@@ -87,7 +88,7 @@ def blip(rng: Rng) -> np.ndarray:
     fall = 1 + rng.uniform(0, 0.8) * np.exp(-at / 0.03)
     first = np.sin(2 * np.pi * np.cumsum(hertz * fall) / SAMPLE_RATE)
     second = np.sin(2 * np.pi * hertz * rng.uniform(1.2, 2.8) * at)
-    return _unit((first + rng.uniform(0, 0.7) * second) * np.exp(-at / decay))
+    return unit_peak((first + rng.uniform(0, 0.7) * second) * np.exp(-at / decay))
 
 
 def _steps(rng: Rng, busy: float, on: Sequence[int] = ()) -> np.ndarray:
@@ -122,7 +123,7 @@ def drum_machine(seconds: float, rng: Rng) -> np.ndarray:
             if rng.random() < (0.4 if fill else 0.02):
                 velocity = rng.uniform(0, 0.8) * (velocity == 0)
             _add(out, piece, at, float(velocity * level))
-    return _unit(out)
+    return unit_peak(out)
 
 
 def _add(out: np.ndarray, sound: np.ndarray, at: int, level: float) -> None:
@@ -202,7 +203,7 @@ def _sequence(
             if place not in sounds:
                 sounds[place] = play(place)
             _add(out, sounds[place], round(number * step * SAMPLE_RATE), float(velocity))
-    return _unit(out)
+    return unit_peak(out)
 
 
 def synth_bass(seconds: float, rng: Rng) -> np.ndarray:

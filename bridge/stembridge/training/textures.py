@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from .pack import SAMPLE_RATE
+from .synthesis import Rng, unit_peak
 
-Rng = np.random.Generator
 _FRAME = 4096
 _HOP = 1024
 _CURVE_HZ = 50
@@ -77,7 +77,7 @@ def sweep(seconds: float, rng: Rng) -> np.ndarray:
         place = 1 - place
     centres = 2 ** (low + (high - low) * place)
     noise = moving_noise(centres, np.full(points, rng.uniform(0.3, 2.0)), samples, rng)
-    return _unit(noise * _curve(_gate(seconds, beat, rng), samples))
+    return unit_peak(noise * _curve(_gate(seconds, beat, rng), samples))
 
 
 def drone(seconds: float, rng: Rng) -> np.ndarray:
@@ -100,7 +100,7 @@ def drone(seconds: float, rng: Rng) -> np.ndarray:
     # A new chord's root every few seconds in half of them: no note begins sharply.
     turn = rng.uniform(2, 8)
     edges = np.clip(np.minimum(at % turn, turn - at % turn) / rng.uniform(0.1, 0.8), 0, 1)
-    return _unit(out * (edges if rng.random() < 0.5 else 1.0))
+    return unit_peak(out * (edges if rng.random() < 0.5 else 1.0))
 
 
 def texture(seconds: float, rng: Rng) -> np.ndarray:
@@ -110,9 +110,4 @@ def texture(seconds: float, rng: Rng) -> np.ndarray:
         return sweep(seconds, rng)
     if kind < 0.85:
         return drone(seconds, rng)
-    return _unit(sweep(seconds, rng) * rng.uniform(0.2, 0.8) + drone(seconds, rng))
-
-
-def _unit(audio: np.ndarray) -> np.ndarray:
-    peak = float(np.abs(audio).max(initial=0.0))
-    return (audio / peak if peak > 1e-9 else audio).astype(np.float32)
+    return unit_peak(sweep(seconds, rng) * rng.uniform(0.2, 0.8) + drone(seconds, rng))
