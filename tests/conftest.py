@@ -6,6 +6,7 @@ derives its examples from the test itself.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,10 +42,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A private state folder for the built plugin: it finds no server but the test's own."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A private state folder for the built plugin: it finds no server but the test's own.
+
+    A plugin in pedalboard refers to itself through its parameters, so it ends only with a
+    collection. One that stayed would look for a server where the next test has its own.
+    """
     import plugin_host
 
+    gc.collect()
     monkeypatch.setenv("STEMBRIDGE_STATE_DIR", str(tmp_path))
     plugin_host.build()
-    return tmp_path
+    yield tmp_path
+    gc.collect()

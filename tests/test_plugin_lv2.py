@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
     """LV2_PATH with this build alone, a private state folder and a private JACK server."""
     for tool in ("jalv", "jackd", "lv2info"):
         assert shutil.which(tool), f"{tool} is missing. {INSTALL}"
+    gc.collect()  # plugins that earlier tests loaded here would join this test's server
     monkeypatch.setenv("STEMBRIDGE_STATE_DIR", str(tmp_path))
     path = f"{plugin_host.bundle('LV2').parent}:/usr/lib/lv2"
     yield {**os.environ, "LV2_PATH": path, "JACK_DEFAULT_SERVER": f"stembridge{os.getpid()}"}

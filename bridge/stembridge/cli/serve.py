@@ -124,6 +124,7 @@ def _serve(args: argparse.Namespace) -> int:
         batching=not args.no_batching,
         auto_exit_seconds=args.auto_exit,
         allowed_folders=tuple(args.allow_folder),
+        own_process=True,
     )
 
     asked: list[int] = []  # a handler may interrupt any line: it only takes a note

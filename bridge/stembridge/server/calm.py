@@ -9,9 +9,11 @@ A step in live may take 40 ms. Two things of Python can take longer, whatever th
   before it must share. A step asks for the lock a few hundred times, after each operation of
   torch. Turns of 0.5 ms keep the sum small.
 
-Both settings belong to the whole process; `close` undoes them. Frozen objects are freed as
-always when nobody refers to them. Only cycles among them stay until `close`, so the freezing
-is done once for each separator and not for each session.
+Both settings belong to the whole process, so a server takes hold of them only where the process
+is its own (`stembridge serve`), and `close` undoes them. Frozen objects are freed as always when
+nobody refers to them. Only cycles among them stay until `close`: in a script of the user's, a
+plugin in pedalboard (each refers to itself through its parameters) would be dropped and live on
+and keep its session. Here the freezing is done once for each separator, not for each session.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ class Housekeeping:
     def _look_after(self, now: float) -> None:
         server = self._server
         sessions = server.all_sessions()
-        server.calm.settle(session.separator for session in sessions)
+        if server.calm is not None:
+            server.calm.settle(session.separator for session in sessions)
         for session in sessions:
             reason = session.check()
             if reason:

@@ -55,6 +55,8 @@ class ServerOptions:
     `osc_port` None takes DEFAULT_PORT if it is free, else any. `auto_exit_seconds` ends the
     server so long after its last session; None keeps it. `osc_anywhere` must be True to
     listen beyond loopback. `preload` names the separator whose weights are read at the start.
+    `own_process` says that nothing but the server runs in this process, so that Python's
+    collector and lock may be set for it (`calm.py`).
     """
 
     osc_host: str = "127.0.0.1"
@@ -68,6 +70,7 @@ class ServerOptions:
     preload: str | None = "unet"
     state_folder: Path | None = None
     make_chain: ChainFactory = build_chain
+    own_process: bool = False
 
 
 class Server:
@@ -95,8 +98,9 @@ class Server:
         with contextlib.ExitStack() as closers:
             lock = ServerLock(options.state_folder)
             closers.callback(lock.release)
-            self.calm = Calm()
-            closers.callback(self.calm.close)
+            self.calm = Calm() if self.options.own_process else None
+            if self.calm is not None:
+                closers.callback(self.calm.close)
             closers.callback(self._close_sessions)
             self.engine = Engine(workers, self._native.wait_any, batching=self.options.batching)
             closers.callback(lambda: self.engine.close(self._ending))
@@ -254,7 +258,7 @@ class Server:
             loaded = None
         for entry in SEPARATORS.values():
             why_missing(entry)  # imports it, so that the first `/separator/list` need not
-        if loaded is not None:
+        if loaded is not None and self.calm is not None:
             self.calm.clean(loaded)
 
     def _sweep(self) -> None:
