@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+import plugin_host
 from filled import filled_state
 from parity import TINY, Inputs
 from server_harness import delayed, identity_server, in_blocks, noise
 from stembridge import separators
 from stembridge.chain import SeparationChain
-from stembridge.presets import Preset
+from stembridge.presets import Preset, dumps
 from stembridge.prompts import Clip, EncodedPrompt, ExamplePrompt, NamePrompt, Query
 from stembridge.separators import tuss, zeroshot_keys
 from stembridge.separators.layers.zeroshot_unet import ZeroshotUnet
@@ -94,6 +95,29 @@ def test_the_latency_told_before_a_link_is_that_of_the_presets_options(
         PluginEnd(preset, RATE, max_block_samples=256, folder=tmp_path / "state") as plugin,
     ):
         assert plugin.latency_samples == latency_of(chain, 256).latency_samples
+
+
+def test_the_plugin_reports_the_latency_of_the_presets_options_from_the_start(
+    folder: Path, small_tuss: Path
+) -> None:
+    """A host asks before there is a session; by the separator's name alone there is no answer."""
+    told = []
+    with identity_server(folder, make_chain=build_chain):
+        for chunking in ("stembridge", "tuss-overlap"):
+            preset = Preset(
+                "voices", keep=(NamePrompt("speech"),), mode="render", separator="tuss",
+                options={"checkpoint": str(small_tuss), "chunking": chunking},
+            )  # fmt: skip
+            chain = build_chain(preset, RATE, 2, "render")
+            plugin = plugin_host.load()
+            plugin_host.write_state(plugin, preset=dumps(preset))
+            plugin.mode = "Render"
+            plugin.reset()
+            plugin(noise(512), RATE, buffer_size=512)
+            told.append(plugin.reported_latency_samples)
+            assert told[-1] == latency_of(chain, 512).latency_samples
+            del plugin
+    assert told[0] != told[1]
 
 
 def test_the_latency_of_a_separator_without_names(

@@ -9,6 +9,7 @@ namespace {
 constexpr int kMaxTextBytes = 64 * 1024 * 1024;
 constexpr int kFormatVersion = 1;
 constexpr float kMaxDb = 24.0f;
+constexpr size_t kMaxMessageBytes = 8000;  // of a preset that is asked about, not sent
 
 const char* const kFallbackText = R"({
   "stembridge_preset": 1,
@@ -70,6 +71,23 @@ juce::var cloneObject(const juce::var& root) {
 
 void set(juce::var& root, const char* field, const juce::var& value) {
     root.getDynamicObject()->setProperty(field, value);
+}
+
+juce::String latencyTextOf(const juce::var& root, const juce::String& separator) {
+    const bool chosenByPrompts = separator == "auto";
+    auto* options = root["options"].getDynamicObject();
+    if (!chosenByPrompts && (options == nullptr || options->getProperties().isEmpty())) return {};
+    const juce::var asked(new juce::DynamicObject());
+    for (const char* field : {"stembridge_preset", "separator", "options"})
+        if (root.hasProperty(field)) asked.getDynamicObject()->setProperty(field, root[field]);
+    asked.getDynamicObject()->setProperty("name", "any");
+    for (const char* field : {"keep", "remove"})
+        if (chosenByPrompts && root.hasProperty(field))
+            asked.getDynamicObject()->setProperty(field, root[field]);
+    if (!chosenByPrompts)  // then any prompt will do, and clips may be many
+        asked.getDynamicObject()->setProperty("keep", juce::Array<juce::var>{juce::var("any")});
+    const auto text = juce::JSON::toString(asked, true);
+    return text.getNumBytesAsUTF8() <= kMaxMessageBytes ? text : juce::String();
 }
 
 }  // namespace
@@ -170,6 +188,7 @@ PresetDocument::Ptr PresetDocument::fromRoot(const juce::var& root, juce::String
         problem = "The preset's field \"" + wrong + "\" is missing or wrong. Load it again.";
         return nullptr;
     }
+    made->latencyText = latencyTextOf(root, made->separator);
     const auto* effects = root["effects"].getArray();
     made->hasEffects = effects != nullptr && !effects->isEmpty();
     made->text = juce::JSON::toString(root).replace("\r\n", "\n") + "\n";

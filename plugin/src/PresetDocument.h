@@ -45,6 +45,10 @@ public:
     juce::String separator = "unet";
     Output output = Output::target;
     Mode mode = Mode::mix;
+    // A short preset that the server can tell the delay from before there is a session: of the same
+    // separator and options, and prompts where these choose the separator. Empty if the
+    // separator's name says it all, or the prompts are too much for one message.
+    juce::String latencyText;
     bool hasOwnMode = false;
     bool hasEffects = false;
     float targetDb = 0.0f;

@@ -44,7 +44,7 @@ void ServerClient::synchronise() {
         latencyAsked = wish.latencyKey().toStdString();
         request("/latency/get",
                 {wish.preset->separator.toStdString(), std::string(toWord(wish.mode)),
-                 wish.sampleRate, wish.maxBlock},
+                 wish.sampleRate, wish.maxBlock, 0, wish.preset->latencyText.toStdString()},
                 kOpenTimeoutSeconds, [this, wish](const Replies& replies, const OscMessage*) {
                     if (!replies.empty()) readLatency(replies[0], 1, wish);
                 });

@@ -68,9 +68,12 @@ struct SessionWish {
     int sampleRate = 0;
     int maxBlock = 0;
 
+    // Kept in projects, so short: what the options are is only told apart.
     juce::String latencyKey() const {
-        return preset->separator + " " + toWord(mode) + " " + juce::String(sampleRate) + " " +
-               juce::String(maxBlock);
+        const auto key = preset->separator + " " + toWord(mode) + " " + juce::String(sampleRate) +
+                         " " + juce::String(maxBlock);
+        const auto& asked = preset->latencyText;
+        return asked.isEmpty() ? key : key + " " + juce::String::toHexString(asked.hashCode64());
     }
 };
 
